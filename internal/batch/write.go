@@ -1,0 +1,184 @@
+// Package batch writes and reads items by key, many in one request.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"reseal/internal/call"
+	"reseal/internal/capacity"
+	"reseal/internal/item"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// Limits of BatchWriteItem (API reference): 25 requests, 16 MB. The size is kept below by what the request itself adds.
+const (
+	MaxWrites     = 25
+	maxWriteBytes = 16<<20 - 64<<10
+)
+
+// Op is one write: a put of Item, or, where Item is absent, a delete of Key.
+type Op struct {
+	Key  item.Key
+	Item item.Item
+}
+
+// WriteAPI is the DynamoDB call that a Writer makes.
+type WriteAPI interface {
+	BatchWriteItem(context.Context, *dynamodb.BatchWriteItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchWriteItemOutput, error)
+}
+
+// Writer writes to one table. It is safe for concurrent use.
+type Writer struct {
+	API     WriteAPI
+	Table   string
+	Schema  item.Schema
+	Limiter *capacity.Limiter
+	Policy  call.Policy
+}
+
+// Split cuts ops into batches that BatchWriteItem takes: at most 25 items and 16 MB each. The order is kept. Keys must be
+// distinct, as BatchWriteItem demands.
+func Split(ops []Op) [][]Op {
+	var batches [][]Op
+	start, size := 0, 0
+	for i, op := range ops {
+		n := op.Item.WireSize()
+		if i > start && (i-start == MaxWrites || size+n > maxWriteBytes) {
+			batches = append(batches, ops[start:i])
+			start, size = i, 0
+		}
+		size += n
+	}
+	if start < len(ops) {
+		batches = append(batches, ops[start:])
+	}
+	return batches
+}
+
+// Write carries out one batch (see Split), UnprocessedItems included. A request that has been sent is waited for even when ctx
+// ends meanwhile, for at most the policy's time-out, so that its outcome is known.
+//
+// The keys returned, with an error or without, are uncertain: an attempt to write them had no answer, or none that tells. Even
+// where a later attempt succeeded, the earlier one may still be carried out, and put an older value back.
+func (w *Writer) Write(ctx context.Context, ops []Op) (uncertain []item.Key, err error) {
+	pending := make(map[string]Op, len(ops))
+	for _, op := range ops {
+		pending[op.Key.ID()] = op
+	}
+	if len(pending) != len(ops) {
+		return nil, errors.New("write batch: two writes have the same key")
+	}
+	lost := map[string]bool{}
+	repeat := w.Policy.Start()
+	for len(pending) > 0 && err == nil {
+		outcome, left, cause := w.attempt(ctx, pending)
+		if outcome == call.Unknown {
+			for id := range pending {
+				lost[id] = true
+			}
+		}
+		if len(left) < len(pending) {
+			repeat.Progress()
+		}
+		pending = left
+		err = w.next(ctx, repeat, outcome, cause)
+	}
+	for _, op := range ops {
+		if lost[op.Key.ID()] {
+			uncertain = append(uncertain, op.Key)
+		}
+	}
+	if err != nil {
+		return uncertain, fmt.Errorf("write batch: %w", err)
+	}
+	return uncertain, nil
+}
+
+// next waits before the next attempt; an error says that there must be none.
+func (w *Writer) next(ctx context.Context, repeat *call.Repeat, outcome call.Outcome, cause error) error {
+	switch {
+	case outcome == call.OK:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case outcome == call.Refused:
+		return cause
+	case outcome == call.Throttled:
+		w.Limiter.Throttle()
+	}
+	return repeat.Again(ctx, outcome, cause)
+}
+
+// errUnprocessed is what is reported when UnprocessedItems (or UnprocessedKeys) persist until the policy gives up.
+var errUnprocessed = errors.New("the table keeps leaving items unprocessed: it is throttled")
+
+// attempt sends the pending writes once and returns what is left of them.
+func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outcome, map[string]Op, error) {
+	estimate := 0.0
+	requests := make([]types.WriteRequest, 0, len(pending))
+	for _, op := range pending {
+		if op.Item.Absent() {
+			requests = append(requests, types.WriteRequest{DeleteRequest: &types.DeleteRequest{Key: op.Key.Attributes()}})
+			estimate++
+		} else {
+			requests = append(requests, types.WriteRequest{PutRequest: &types.PutRequest{Item: op.Item.Attributes()}})
+			estimate += op.Item.WriteUnits()
+		}
+	}
+	if err := w.Limiter.Reserve(ctx, estimate); err != nil {
+		return call.NotSent, pending, err
+	}
+	sent, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.Policy.AttemptTimeout())
+	defer cancel()
+	out, err := w.API.BatchWriteItem(sent, &dynamodb.BatchWriteItemInput{
+		RequestItems:           map[string][]types.WriteRequest{w.Table: requests},
+		ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes,
+	}, call.Once)
+	outcome := call.Classify(err)
+	if err != nil {
+		consumed := 0.0
+		if outcome == call.Unknown {
+			consumed = estimate // it may have been carried out, and then it was charged
+		}
+		w.Limiter.Settle(estimate, consumed)
+		return outcome, pending, err
+	}
+	w.Limiter.Settle(estimate, capacity.UnitsOf(out.ConsumedCapacity))
+	left, err := w.unprocessed(pending, out.UnprocessedItems)
+	if err != nil {
+		return call.Refused, pending, err
+	}
+	if len(left) > 0 {
+		return call.Throttled, left, errUnprocessed
+	}
+	return call.OK, nil, nil
+}
+
+func (w *Writer) unprocessed(pending map[string]Op, answer map[string][]types.WriteRequest) (map[string]Op, error) {
+	left := map[string]Op{}
+	for _, requests := range answer {
+		for _, request := range requests {
+			var attrs map[string]types.AttributeValue
+			switch {
+			case request.PutRequest != nil:
+				attrs = request.PutRequest.Item
+			case request.DeleteRequest != nil:
+				attrs = request.DeleteRequest.Key
+			}
+			key, err := w.Schema.KeyOf(item.Of(attrs))
+			if err != nil {
+				return nil, fmt.Errorf("read UnprocessedItems: %w", err)
+			}
+			op, is := pending[key.ID()]
+			if !is {
+				return nil, errors.New("read UnprocessedItems: it holds a key that was not in the request")
+			}
+			left[key.ID()] = op
+		}
+	}
+	return left, nil
+}

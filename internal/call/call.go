@@ -1,0 +1,160 @@
+// Package call decides what the outcome of one DynamoDB request means and repeats it where that is right.
+//
+// reseal switches the SDK's own retries off for data requests (see Once). Two things would be hidden by them: a throttled
+// request, which the capacity limiter has to know of, and a write whose first attempt was lost but may still land after the
+// second one was answered, which the convergence protocol has to know of.
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// Outcome is what is known of a request after its answer, or the lack of one.
+type Outcome int
+
+const (
+	// OK: the request was carried out.
+	OK Outcome = iota
+	// Throttled: refused for capacity, nothing of it was carried out; worth another try later.
+	Throttled
+	// NotSent: it never reached the service (no connection, no credentials); worth another try.
+	NotSent
+	// Unknown: no answer, or an answer that doesn't tell. It may have been carried out, or may still be; worth another try.
+	Unknown
+	// Refused: the service understood it and won't do it; another try gives the same answer.
+	Refused
+)
+
+// Once is an option for one SDK call: no retries inside the SDK.
+func Once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
+
+// throttleCodes are the error codes with which DynamoDB and DynamoDB Streams ask to slow down
+// (DynamoDB developer guide, "Error handling with DynamoDB"; Streams answers LimitExceededException to too many readers).
+var throttleCodes = map[string]bool{
+	"ProvisionedThroughputExceededException": true,
+	"RequestLimitExceeded":                   true,
+	"ThrottlingException":                    true,
+	"Throttling":                             true,
+	"LimitExceededException":                 true,
+	"TooManyRequestsException":               true,
+}
+
+// Classify tells the outcome from the error that the SDK returned for one attempt.
+func Classify(err error) Outcome {
+	if err == nil {
+		return OK
+	}
+	var invalid smithy.InvalidParamsError
+	var serialization *smithy.SerializationError
+	if errors.As(err, &invalid) || errors.As(err, &serialization) {
+		return Refused
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) && throttleCodes[api.ErrorCode()] {
+		return Throttled
+	}
+	var resp *smithyhttp.ResponseError
+	if errors.As(err, &resp) {
+		return classifyStatus(resp.HTTPStatusCode())
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return NotSent
+	}
+	return Unknown
+}
+
+func classifyStatus(status int) Outcome {
+	switch {
+	case status == http.StatusTooManyRequests:
+		return Throttled
+	case status >= 400 && status < 500:
+		return Refused
+	default: // 5xx, and a 2xx whose body could not be read: it may have been carried out
+		return Unknown
+	}
+}
+
+// Policy says how long a request may take and how long it is repeated. The zero value holds the defaults.
+type Policy struct {
+	Timeout      time.Duration // of one attempt; 0: DefaultTimeout
+	GiveUp       time.Duration // repeated failures without any success are an error after this; 0: DefaultGiveUp
+	GiveUpSlowed time.Duration // likewise for throttling; 0: DefaultGiveUpSlowed
+}
+
+// The defaults of Policy. The time-out leaves room for a 16 MB batch on a 10 Mbit/s line.
+const (
+	DefaultTimeout      = 20 * time.Second
+	DefaultGiveUp       = time.Minute
+	DefaultGiveUpSlowed = 10 * time.Minute
+)
+
+// AttemptTimeout is the time that one attempt may take.
+func (p Policy) AttemptTimeout() time.Duration { return orDefault(p.Timeout, DefaultTimeout) }
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}
+
+// Repeat counts the attempts of one request and paces them: exponential back-off with full jitter
+// (AWS Architecture Blog, "Exponential Backoff And Jitter").
+type Repeat struct {
+	policy Policy
+	since  time.Time // of the first failure after the last success
+	tries  int
+}
+
+// Start begins a request's attempts.
+func (p Policy) Start() *Repeat { return &Repeat{policy: p} }
+
+const (
+	backoffBase = 50 * time.Millisecond
+	backoffMax  = 5 * time.Second
+)
+
+// Progress says that part of the request succeeded: the next back-off starts short again.
+func (r *Repeat) Progress() { r.tries, r.since = 0, time.Time{} }
+
+// Again waits before the next attempt. It returns an error when the context ends or when the policy's patience does; cause
+// is then wrapped in it.
+func (r *Repeat) Again(ctx context.Context, outcome Outcome, cause error) error {
+	if r.since.IsZero() {
+		r.since = time.Now()
+	}
+	patience := orDefault(r.policy.GiveUp, DefaultGiveUp)
+	if outcome == Throttled {
+		patience = orDefault(r.policy.GiveUpSlowed, DefaultGiveUpSlowed)
+	}
+	if spent := time.Since(r.since); spent > patience {
+		return fmt.Errorf("gave up after %s without success: %w", spent.Round(time.Second), cause)
+	}
+	limit := min(backoffMax, backoffBase<<min(r.tries, 10))
+	r.tries++
+	return Sleep(ctx, rand.N(limit)+time.Millisecond)
+}
+
+// Sleep waits for d or until the context ends, whose error it returns then.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,190 @@
+// Package converge brings items of the target in line with the source while the application writes to the source and a
+// replicator applies its stream to the target: the convergence protocol of the design, section 3.
+package converge
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"reseal/internal/batch"
+	"reseal/internal/call"
+	"reseal/internal/item"
+)
+
+// Converger writes items to the target and re-checks them against the source. It is safe for concurrent use.
+type Converger struct {
+	Source  *batch.Reader
+	Target  *batch.Reader // for Settle only
+	Writer  *batch.Writer
+	Recheck bool // false: write and trust, for a source that nobody writes to
+
+	rechecked, rewritten atomic.Int64
+}
+
+// Rechecked is the number of items whose source was read again after they were written.
+func (c *Converger) Rechecked() int64 { return c.rechecked.Load() }
+
+// Rewritten is the number of writes (puts and deletes) made because the source had changed.
+func (c *Converger) Rewritten() int64 { return c.rewritten.Load() }
+
+// Write carries out ops, a batch of distinct keys, and makes sure that each of them ends as the source has it:
+//
+//  1. Write the batch. (What was one batch may be two when it is written again, if its items have grown meanwhile.)
+//  2. Read its keys from the source with ConsistentRead. A key whose source equals what was written is done: a later change
+//     is applied by the replicator after our write.
+//  3. Write the others again, as the source has them now, and go to 2.
+//  4. A key that has changed a second time is a hot one. It is read once more after a pause. If it has changed since the
+//     last read, it is done as well: both reads were made after our write was answered, so a change lies after our write,
+//     its stream record will be applied after our write, and the last record of a key wins. Otherwise it goes on with 3.
+//
+// The keys returned are uncertain: a write of theirs was lost on the way and may still land (see Settle). They are also
+// returned with an error, together with those that were not written or not re-checked when it struck.
+func (c *Converger) Write(ctx context.Context, ops []batch.Op) ([]item.Key, error) {
+	uncertain := keySet{}
+	for round := 0; len(ops) > 0; round++ {
+		for _, one := range batch.Split(ops) {
+			lost, err := c.Writer.Write(ctx, one)
+			uncertain.add(lost)
+			if err != nil {
+				return uncertain.with(keys(ops)), err
+			}
+		}
+		if !c.Recheck {
+			break
+		}
+		changed, err := c.changed(ctx, ops)
+		if err == nil && round > 0 && len(changed) > 0 {
+			changed, err = c.unmoved(ctx, changed, round)
+		}
+		if err != nil {
+			return uncertain.with(keys(ops)), fmt.Errorf("re-check: %w", err)
+		}
+		if round == 0 {
+			c.rechecked.Add(int64(len(ops)))
+		}
+		c.rewritten.Add(int64(len(changed)))
+		ops = changed
+	}
+	return uncertain.keys(), nil
+}
+
+// changed returns the writes that bring the keys in line whose source no longer is what ops wrote.
+func (c *Converger) changed(ctx context.Context, ops []batch.Op) ([]batch.Op, error) {
+	now, err := c.Source.Read(ctx, keys(ops))
+	if err != nil {
+		return nil, err
+	}
+	return differing(ops, now)
+}
+
+// unmoved pauses, reads the keys again and returns the ops whose source is still what they hold.
+func (c *Converger) unmoved(ctx context.Context, ops []batch.Op, round int) ([]batch.Op, error) {
+	const base, most = 20 * time.Millisecond, time.Second
+	if err := call.Sleep(ctx, rand.N(min(most, base<<min(round, 8)))); err != nil {
+		return nil, err
+	}
+	now, err := c.Source.Read(ctx, keys(ops))
+	if err != nil {
+		return nil, err
+	}
+	var still []batch.Op
+	for _, op := range ops {
+		same, err := item.Equal(op.Item, now[op.Key.ID()])
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			still = append(still, op)
+		}
+	}
+	return still, nil
+}
+
+// differing returns, for each op whose item is not what now holds, the op that would make it so.
+func differing(ops []batch.Op, now map[string]item.Item) ([]batch.Op, error) {
+	var changed []batch.Op
+	for _, op := range ops {
+		current := now[op.Key.ID()]
+		same, err := item.Equal(op.Item, current)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			changed = append(changed, batch.Op{Key: op.Key, Item: current})
+		}
+	}
+	return changed, nil
+}
+
+// Compare reads the keys from both tables, the source first, and returns the writes that would make the target's items the
+// source's.
+func (c *Converger) Compare(ctx context.Context, wanted []item.Key) ([]batch.Op, error) {
+	source, err := c.Source.Read(ctx, wanted)
+	if err != nil {
+		return nil, fmt.Errorf("read source: %w", err)
+	}
+	target, err := c.Target.Read(ctx, wanted)
+	if err != nil {
+		return nil, fmt.Errorf("read target: %w", err)
+	}
+	ops := make([]batch.Op, len(wanted))
+	for i, key := range wanted {
+		ops[i] = batch.Op{Key: key, Item: target[key.ID()]}
+	}
+	return differing(ops, source)
+}
+
+// chunk is how many keys are compared at a time, to keep their items in memory bounded (400 KB each at the most).
+const chunk = 100
+
+// Settle puts right the keys whose earlier write had an unknown outcome. It must be called only when none of those requests
+// can be alive any more. It returns the keys that are uncertain again because a write of its own was lost.
+func (c *Converger) Settle(ctx context.Context, uncertain []item.Key) ([]item.Key, error) {
+	again := keySet{}
+	for start := 0; start < len(uncertain); start += chunk {
+		part := uncertain[start:min(start+chunk, len(uncertain))]
+		ops, err := c.Compare(ctx, part)
+		if err != nil {
+			return again.with(uncertain[start:]), fmt.Errorf("settle uncertain writes: %w", err)
+		}
+		c.rewritten.Add(int64(len(ops)))
+		lost, err := c.Write(ctx, ops)
+		again.add(lost)
+		if err != nil {
+			return again.with(uncertain[start:]), fmt.Errorf("settle uncertain writes: %w", err)
+		}
+	}
+	return again.keys(), nil
+}
+
+func keys(ops []batch.Op) []item.Key {
+	list := make([]item.Key, len(ops))
+	for i, op := range ops {
+		list[i] = op.Key
+	}
+	return list
+}
+
+type keySet map[string]item.Key
+
+func (s keySet) add(list []item.Key) {
+	for _, key := range list {
+		s[key.ID()] = key
+	}
+}
+
+func (s keySet) with(list []item.Key) []item.Key {
+	s.add(list)
+	return s.keys()
+}
+
+func (s keySet) keys() []item.Key {
+	list := make([]item.Key, 0, len(s))
+	for _, key := range s {
+		list = append(list, key)
+	}
+	return list
+}

@@ -1,0 +1,96 @@
+// Package scan reads one page of one segment of a parallel Scan.
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"reseal/internal/call"
+	"reseal/internal/capacity"
+	"reseal/internal/item"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// MaxSegments is the largest TotalSegments that DynamoDB takes (API reference, Scan).
+const MaxSegments = 1_000_000
+
+// API is the DynamoDB call that this package makes.
+type API interface {
+	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
+}
+
+// Scanner reads pages of one table, eventually consistent: half the price, and whoever uses the pages checks what it
+// concludes from them by consistent reads. It is safe for concurrent use.
+type Scanner struct {
+	API     API
+	Table   string
+	Schema  item.Schema
+	Limiter *capacity.Limiter
+	Policy  call.Policy
+
+	lastUnits atomic.Uint64 // float64 bits: what the last page cost, the best guess for the next one
+}
+
+// Page is one answer of a Scan.
+type Page struct {
+	Items []item.Item
+	Next  *item.Key // where the next page starts; nil: the segment is read to its end
+}
+
+// Page reads the page of the segment that starts after the given key (nil: from the segment's start).
+func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.Key) (Page, error) {
+	in := &dynamodb.ScanInput{
+		TableName:              &s.Table,
+		Segment:                aws.Int32(int32(segment)),
+		TotalSegments:          aws.Int32(int32(segments)),
+		ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+	}
+	if after != nil {
+		in.ExclusiveStartKey = after.Attributes()
+	}
+	var out *dynamodb.ScanOutput
+	estimate := max(0.5, math.Float64frombits(s.lastUnits.Load()))
+	err := s.Limiter.Read(ctx, s.Policy, estimate, func(ctx context.Context) (float64, error) {
+		var err error
+		out, err = s.API.Scan(ctx, in, call.Once)
+		if err != nil {
+			return 0, err
+		}
+		units := capacity.Units(out.ConsumedCapacity)
+		s.lastUnits.Store(math.Float64bits(units))
+		return units, nil
+	})
+	if err != nil {
+		return Page{}, fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
+	}
+	page, err := s.parse(out)
+	if err != nil {
+		return Page{}, fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
+	}
+	return page, nil
+}
+
+// parse checks that the answer is whole: an answer that lost its items must not pass for an empty segment.
+func (s *Scanner) parse(out *dynamodb.ScanOutput) (Page, error) {
+	if out.Items == nil || len(out.Items) != int(out.Count) {
+		return Page{}, errors.New("the answer is not whole: its items are not as many as its Count")
+	}
+	page := Page{Items: make([]item.Item, len(out.Items))}
+	for i, attrs := range out.Items {
+		page.Items[i] = item.Of(attrs)
+	}
+	if len(out.LastEvaluatedKey) > 0 {
+		key, err := s.Schema.KeyOf(item.Of(out.LastEvaluatedKey))
+		if err != nil {
+			return Page{}, fmt.Errorf("read LastEvaluatedKey: %w", err)
+		}
+		page.Next = &key
+	}
+	return page, nil
+}

@@ -1,0 +1,172 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"reseal/internal/refuse"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+)
+
+// Side is one of the two tables of a job and how to reach it, as the command line gives it. What is empty is left to the
+// AWS SDK's own configuration.
+type Side struct {
+	Name        string // "source" or "target", for messages
+	Table       string // name or ARN
+	Region      string
+	Profile     string
+	RoleARN     string
+	EndpointURL string
+}
+
+// Handle is an opened side.
+type Handle struct {
+	DB      *dynamodb.Client
+	Streams *dynamodbstreams.Client
+	Table   string // what to send as TableName: a name or an ARN
+	Given   string // what the user gave
+}
+
+// Open makes the clients of the side. It makes no request to DynamoDB. Its errors are *refuse.Error.
+func (s Side) Open(ctx context.Context) (*Handle, error) {
+	ref, err := ParseRef("--"+s.Name, s.Table)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkEndpoint(); err != nil {
+		return nil, err
+	}
+	region, err := s.region(ref)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := s.load(ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handle{Table: ref.Name, Given: s.Table}
+	h.DB = dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
+		if s.EndpointURL != "" {
+			o.BaseEndpoint = &s.EndpointURL
+		}
+	})
+	base := h.DB.Options().BaseEndpoint
+	if ref.ARN != "" && !isLocal(base) {
+		h.Table = ref.ARN // reaches the right account; local engines take names only
+	}
+	h.Streams = dynamodbstreams.NewFromConfig(cfg, func(o *dynamodbstreams.Options) {
+		if o.BaseEndpoint == nil && isLocal(base) {
+			o.BaseEndpoint = base // a local engine serves its streams at the same address
+		}
+	})
+	return h, nil
+}
+
+// isLocal tells a local engine's address from one of AWS (a VPC endpoint, say).
+func isLocal(base *string) bool {
+	return base != nil && !strings.Contains(*base, "amazonaws.com") && !strings.Contains(*base, "api.aws")
+}
+
+func (s Side) checkEndpoint() error {
+	if s.EndpointURL == "" {
+		return nil
+	}
+	u, err := url.Parse(s.EndpointURL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return refuse.New("it should look like http://localhost:8000", "the endpoint URL %q of the %s is not a URL", s.EndpointURL, s.Name)
+	}
+	return nil
+}
+
+func (s Side) region(ref Ref) (string, error) {
+	if ref.Region == "" || s.EndpointURL != "" {
+		return s.Region, nil
+	}
+	if s.Region != "" && s.Region != ref.Region {
+		return "", refuse.New("leave the Region out, the ARN has it", "--%s is in Region %s, but Region %s was given for it", s.Name, ref.Region, s.Region)
+	}
+	return ref.Region, nil
+}
+
+func (s Side) load(ctx context.Context, region string) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(httpClient())}
+	if region != "" {
+		options = append(options, config.WithRegion(region))
+	}
+	if s.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(s.Profile))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		var missing config.SharedConfigProfileNotExistError
+		if errors.As(err, &missing) {
+			return cfg, refuse.Because(err, "check the name and ~/.aws/config", "the %s's profile %q does not exist", s.Name, s.Profile)
+		}
+		return cfg, refuse.Because(err, "check ~/.aws/config and the AWS_* environment variables", "the AWS configuration of the %s can't be read (%s)", s.Name, oneLine(err))
+	}
+	if cfg.Region == "" {
+		if s.EndpointURL == "" {
+			return cfg, refuse.New(fmt.Sprintf("set AWS_REGION or give --%s-region", s.Name), "no AWS Region is known for the %s", s.Name)
+		}
+		cfg.Region = "us-east-1" // an endpoint of one's own takes any; the signature needs one
+	}
+	if s.RoleARN != "" {
+		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), s.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+			o.RoleSessionName = "reseal"
+		})
+		cfg.Credentials = aws.NewCredentialsCache(provider)
+	}
+	return cfg, s.checkCredentials(ctx, cfg)
+}
+
+// checkCredentials asks for credentials now, so that their absence is one clear line and not the end of a long chain.
+func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
+	const patience = 15 * time.Second
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := cfg.Credentials.Retrieve(limited)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case s.RoleARN != "":
+		return refuse.Because(err, "check the role's ARN, its trust policy and your own credentials", "the %s's role %s can't be assumed (%s)", s.Name, s.RoleARN, oneLine(err))
+	default:
+		return refuse.Because(err, fmt.Sprintf("set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --%s-profile (a local engine takes any value)", s.Name), "no AWS credentials were found for the %s", s.Name)
+	}
+}
+
+// httpClient keeps as many idle connections to one host as requests are ever in flight: the SDK's own 10 would make each
+// further request open, and a TLS handshake pay for, a new connection.
+func httpClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConns = 512
+		t.MaxIdleConnsPerHost = 256
+	})
+}
+
+// oneLine is the part of an SDK error that a person can use, on one line.
+func oneLine(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode() + ": " + strings.Join(strings.Fields(api.ErrorMessage()), " ")
+	}
+	for errors.Unwrap(err) != nil {
+		err = errors.Unwrap(err)
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}

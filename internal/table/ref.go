@@ -1,0 +1,46 @@
+// Package table names tables, opens clients for them, describes them, and checks that a job may run on a pair of them.
+package table
+
+import (
+	"regexp"
+	"strings"
+
+	"reseal/internal/refuse"
+)
+
+// Ref is a table as its user names it.
+type Ref struct {
+	Name    string
+	ARN     string // "" where the user gave a name
+	Region  string // of the ARN
+	Account string // of the ARN
+}
+
+// namePattern is the rule for table names (API reference, CreateTable).
+var namePattern = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`)
+
+// ParseRef reads a table name or ARN (arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME). flag is the option that it came with,
+// for the error, which is a *refuse.Error.
+func ParseRef(flag, s string) (Ref, error) {
+	if s == "" {
+		return Ref{}, refuse.New("give a table name or ARN", "%s is missing", flag)
+	}
+	if !strings.HasPrefix(s, "arn:") {
+		if !namePattern.MatchString(s) {
+			return Ref{}, refuse.New("a name has 3 to 255 of the characters a-z A-Z 0-9 _ . -", "%s %q is not a table name or ARN", flag, s)
+		}
+		return Ref{Name: s}, nil
+	}
+	malformed := refuse.New("it should look like arn:aws:dynamodb:eu-west-1:123456789012:table/NAME", "%s %q is not a table's ARN", flag, s)
+	parts := strings.SplitN(s, ":", 6)
+	if len(parts) != 6 || parts[1] == "" || parts[2] != "dynamodb" || parts[3] == "" || !accountPattern.MatchString(parts[4]) {
+		return Ref{}, malformed
+	}
+	name, isTable := strings.CutPrefix(parts[5], "table/")
+	if !isTable || !namePattern.MatchString(name) {
+		return Ref{}, malformed
+	}
+	return Ref{Name: name, ARN: s, Region: parts[3], Account: parts[4]}, nil
+}
+
+var accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
