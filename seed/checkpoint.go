@@ -1,0 +1,361 @@
+package seed
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"reseal/internal/atomicfile"
+	"reseal/internal/batch"
+	"reseal/internal/item"
+	"reseal/internal/refuse"
+	"reseal/internal/table"
+)
+
+// checkpointFormat is the first field of the file; another version of reseal that changes the format changes it too.
+const checkpointFormat = "reseal seed checkpoint 1"
+
+// checkpointFile is the file's content. Keys are Key.ID in base64. Item contents are never in it.
+type checkpointFile struct {
+	Format    string                  `json:"format"`
+	Source    table.Identity          `json:"source"`
+	Target    table.Identity          `json:"target"`
+	Segments  int                     `json:"segments"`
+	Recheck   string                  `json:"recheck"`
+	Done      []segmentRange          `json:"done"` // segments that are copied whole
+	Open      map[int]json.RawMessage `json:"open"` // openSegment of each segment that is begun
+	Uncertain [][]byte                `json:"uncertain"`
+}
+
+// segmentRange is the segments from the first to the second number, both included.
+type segmentRange [2]int
+
+type openSegment struct {
+	After   []byte   `json:"after"`   // the page being copied starts after this key; empty: at the segment's start
+	Writing [][]byte `json:"writing"` // keys of that page: begun, perhaps written, not all re-checked
+}
+
+// checkpoint keeps the position of a seed in a file. All pages before an open segment's position, and all done segments, are
+// durably and wholly done. It is safe for concurrent use.
+type checkpoint struct {
+	path    string // "": nowhere, only in memory
+	schema  item.Schema
+	lost    *ledger
+	resumed bool
+
+	mu         sync.Mutex // guards what follows
+	head       checkpointFile
+	done       []bool
+	doneTotal  int
+	open       map[int]json.RawMessage
+	generation int64
+
+	saving sync.Mutex // held by the one that writes the file
+	saved  int64      // the generation that the file holds
+}
+
+// openCheckpoint loads the checkpoint that the options name, or begins a new one. What it finds in flight goes to the ledger.
+func openCheckpoint(o Options, pair table.Pair, lost *ledger) (*checkpoint, error) {
+	recheck := RecheckAll
+	if o.Recheck == RecheckOff {
+		recheck = RecheckOff
+	}
+	c := &checkpoint{
+		path:   o.Checkpoint,
+		schema: pair.Source.Schema,
+		lost:   lost,
+		head: checkpointFile{
+			Format: checkpointFormat, Source: pair.Source.Identity(), Target: pair.Target.Identity(),
+			Segments: o.Segments, Recheck: recheck,
+		},
+		done: make([]bool, o.Segments),
+		open: map[int]json.RawMessage{},
+	}
+	if c.path == "" {
+		return c, nil
+	}
+	if !o.Restart {
+		if err := c.load(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.save(); err != nil { // now, while a path that can't be written costs nothing
+		return nil, refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+	}
+	return c, nil
+}
+
+// load reads the file, if there is one, and checks that it is whole and belongs to this job.
+func (c *checkpoint) load() error {
+	data, err := os.ReadFile(c.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	const restart = "use --restart to start over, or give another --checkpoint"
+	if err != nil {
+		return refuse.Because(err, restart, "the checkpoint %q can't be read (%s)", c.path, err)
+	}
+	var file checkpointFile
+	if err := c.decode(data, &file); err != nil {
+		return refuse.Because(err, restart, "the checkpoint %q is damaged or not one of a seed (%s)", c.path, err)
+	}
+	if why := c.foreign(file); why != "" {
+		return refuse.New(restart, "the checkpoint %q belongs to another job: %s", c.path, why)
+	}
+	if err := c.adopt(file); err != nil {
+		return refuse.Because(err, restart, "the checkpoint %q is damaged (%s)", c.path, err)
+	}
+	c.resumed = true
+	return nil
+}
+
+func (c *checkpoint) decode(data []byte, file *checkpointFile) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(file); err != nil {
+		return err
+	}
+	if decoder.More() {
+		return errors.New("something follows its end")
+	}
+	if file.Format != checkpointFormat {
+		return fmt.Errorf("its format is not %q", checkpointFormat)
+	}
+	return nil
+}
+
+// foreign says in what the file's job differs from this one; "" if in nothing.
+func (c *checkpoint) foreign(file checkpointFile) string {
+	switch {
+	case file.Source != c.head.Source:
+		return "its source is " + file.Source.String() + ", this one's is " + c.head.Source.String()
+	case file.Target != c.head.Target:
+		return "its target is " + file.Target.String() + ", this one's is " + c.head.Target.String()
+	case file.Segments != c.head.Segments:
+		return fmt.Sprintf("it has %d segments, this one has %d", file.Segments, c.head.Segments)
+	case file.Recheck != c.head.Recheck:
+		return fmt.Sprintf("its recheck is %s, this one's is %s", file.Recheck, c.head.Recheck)
+	}
+	return ""
+}
+
+// adopt takes over the file's position. The keys in flight when it was written go to the ledger: what became of their writes
+// isn't known.
+func (c *checkpoint) adopt(file checkpointFile) error {
+	for _, segments := range file.Done {
+		if segments[0] < 0 || segments[0] > segments[1] || segments[1] >= len(c.done) {
+			return errors.New("a done segment is out of range")
+		}
+		for segment := segments[0]; segment <= segments[1]; segment++ {
+			c.markDone(segment)
+		}
+	}
+	for segment, raw := range file.Open {
+		if segment < 0 || segment >= len(c.done) || c.done[segment] {
+			return errors.New("an open segment is out of range or done")
+		}
+		var open openSegment
+		if err := json.Unmarshal(raw, &open); err != nil {
+			return fmt.Errorf("read open segment: %w", err)
+		}
+		if err := c.loseAll(open.Writing); err != nil {
+			return err
+		}
+		if _, err := c.parseAfter(open); err != nil {
+			return err
+		}
+		c.open[segment] = raw
+	}
+	return c.loseAll(file.Uncertain)
+}
+
+func (c *checkpoint) loseAll(ids [][]byte) error {
+	keys := make([]item.Key, len(ids))
+	for i, id := range ids {
+		var err error
+		if keys[i], err = c.schema.ParseKey(string(id)); err != nil {
+			return fmt.Errorf("read key: %w", err)
+		}
+	}
+	c.lost.add(keys)
+	return nil
+}
+
+func (c *checkpoint) parseAfter(open openSegment) (*item.Key, error) {
+	if len(open.After) == 0 {
+		return nil, nil
+	}
+	key, err := c.schema.ParseKey(string(open.After))
+	if err != nil {
+		return nil, fmt.Errorf("read position: %w", err)
+	}
+	return &key, nil
+}
+
+// start returns the key after which the segment's next page starts; nil: at the segment's start.
+func (c *checkpoint) start(segment int) (*item.Key, error) {
+	c.mu.Lock()
+	raw, is := c.open[segment]
+	c.mu.Unlock()
+	if !is {
+		return nil, nil
+	}
+	var open openSegment
+	if err := json.Unmarshal(raw, &open); err != nil {
+		return nil, fmt.Errorf("read open segment: %w", err)
+	}
+	return c.parseAfter(open)
+}
+
+// begin records durably that all pages before the given one are done, and which keys are about to be written.
+func (c *checkpoint) begin(segment int, after *item.Key, ops []batch.Op) error {
+	if c.path == "" {
+		return nil
+	}
+	open := openSegment{Writing: make([][]byte, len(ops))}
+	if after != nil {
+		open.After = []byte(after.ID())
+	}
+	if c.head.Recheck == RecheckOff {
+		open.Writing = nil // nobody deletes anything from the source, so reading the page again finds every key
+	}
+	for i := range open.Writing {
+		open.Writing[i] = []byte(ops[i].Key.ID())
+	}
+	raw, err := json.Marshal(open)
+	if err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	c.mu.Lock()
+	c.open[segment] = raw
+	c.mu.Unlock()
+	return c.save()
+}
+
+// abandon says that the segment's page was left in the middle, with all uncertain keys in the ledger. The file isn't written.
+func (c *checkpoint) abandon(segment int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	raw, is := c.open[segment]
+	if !is {
+		return
+	}
+	var open openSegment
+	if json.Unmarshal(raw, &open) != nil {
+		return // begin wrote it; keeping the whole page uncertain is safe too
+	}
+	open.Writing = nil
+	if raw, err := json.Marshal(open); err == nil {
+		c.open[segment] = raw
+	}
+}
+
+// finish records durably that the segment is done.
+func (c *checkpoint) finish(segment int) error {
+	c.mu.Lock()
+	delete(c.open, segment)
+	c.markDone(segment)
+	c.mu.Unlock()
+	return c.save()
+}
+
+func (c *checkpoint) markDone(segment int) {
+	if !c.done[segment] {
+		c.done[segment] = true
+		c.doneTotal++
+	}
+}
+
+func (c *checkpoint) isDone(segment int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done[segment]
+}
+
+func (c *checkpoint) doneCount() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.doneTotal
+}
+
+// save writes the file with at least what was recorded before the call. Callers that come while another one writes share the
+// next write: one sync for many segments.
+func (c *checkpoint) save() error {
+	if c.path == "" {
+		return nil
+	}
+	c.mu.Lock()
+	c.generation++
+	mine := c.generation
+	c.mu.Unlock()
+
+	c.saving.Lock()
+	defer c.saving.Unlock()
+	if c.saved >= mine {
+		return nil
+	}
+	data, generation, err := c.encode()
+	if err == nil {
+		err = atomicfile.Write(c.path, data)
+	}
+	if err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	c.saved = generation
+	return nil
+}
+
+func (c *checkpoint) encode() ([]byte, int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys, _ := c.lost.snapshot() // under the lock: a page is abandoned only after its keys are in the ledger
+	file := c.head
+	file.Done = ranges(c.done)
+	file.Open = c.open
+	file.Uncertain = make([][]byte, len(keys))
+	for i, key := range keys {
+		file.Uncertain[i] = []byte(key.ID())
+	}
+	slices.SortFunc(file.Uncertain, bytes.Compare)
+	data, err := json.Marshal(file)
+	return data, c.generation, err
+}
+
+func ranges(done []bool) []segmentRange {
+	list := []segmentRange{}
+	for segment, is := range done {
+		switch {
+		case !is:
+		case len(list) > 0 && list[len(list)-1][1] == segment-1:
+			list[len(list)-1][1] = segment
+		default:
+			list = append(list, segmentRange{segment, segment})
+		}
+	}
+	return list
+}
+
+// remove deletes the file of a seed that is done: it would only keep a later seed from copying.
+func (c *checkpoint) remove() error {
+	if c.path == "" {
+		return nil
+	}
+	if err := os.Remove(c.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove checkpoint: %w", err)
+	}
+	return nil
+}
+
+// DefaultCheckpoint is the checkpoint's path, in the working folder, for a job whose user names none.
+func DefaultCheckpoint(source, target string) string {
+	return "reseal-seed-" + baseName(source) + "-to-" + baseName(target) + ".json"
+}
+
+// baseName is a table's name, of a name or an ARN.
+func baseName(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
