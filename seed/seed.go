@@ -88,9 +88,6 @@ type Result struct {
 	ElapsedSeconds float64 `json:"elapsed_seconds"`
 }
 
-// requestMargin is added to the time-out of a request to get the time after which it can't be carried out any more.
-const requestMargin = 5 * time.Second
-
 // progressInterval is how often Options.Progress is called.
 const progressInterval = time.Second
 
@@ -156,7 +153,7 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		reads:    capacity.NewLimiter(orDefault(o.ReadUnits, capacity.DefaultReadUnits(pair.Source.Raw))),
 		writes:   capacity.NewLimiter(orDefault(o.WriteUnits, capacity.DefaultWriteUnits(pair.Target.Raw))),
 		settling: capacity.NewLimiter(0),
-		lifetime: policy.AttemptTimeout() + requestMargin,
+		lifetime: policy.Lifetime(),
 		lost:     newLedger(),
 		start:    time.Now(),
 	}

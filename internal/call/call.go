@@ -103,6 +103,10 @@ const (
 // AttemptTimeout is the time that one attempt may take.
 func (p Policy) AttemptTimeout() time.Duration { return orDefault(p.Timeout, DefaultTimeout) }
 
+// Lifetime is the time after which a request that was sent and had no answer can't be carried out any more: the time-out, and
+// a quarter of it for what is still on its way when the client gives up.
+func (p Policy) Lifetime() time.Duration { return p.AttemptTimeout() + p.AttemptTimeout()/4 }
+
 func orDefault(d, otherwise time.Duration) time.Duration {
 	if d > 0 {
 		return d
