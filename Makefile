@@ -1,0 +1,47 @@
+# Everything that these targets need beyond Go 1.26 and Node.js with npm is installed by them, at the versions named here and
+# in internal/engine/npm/package-lock.json, and cached.
+GO ?= go
+TOOLS := bin/tools
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ERRCHECK    := github.com/kisielk/errcheck@v1.30.0
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))))
+
+.PHONY: help build demo test lint vuln clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+build: ## build bin/reseal
+	$(GO) build -trimpath -o bin/reseal ./cmd/reseal
+
+demo: build ## play the whole job on a local engine, with real data and live writes
+	bin/reseal demo
+
+test: ## run all tests with the race detector
+	$(GO) test -race -timeout 30m ./...
+
+lint: $(TOOLSET) vuln ## go vet, staticcheck, errcheck, gofumpt, govulncheck
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+	$(TOOLS)/errcheck ./...
+	@unformatted=$$($(TOOLS)/gofumpt -l .); test -z "$$unformatted" || { echo "not gofumpt-ed: $$unformatted"; exit 1; }
+
+# A vulnerability fails the build (exit status 3 of govulncheck). Where its database can't be reached, that is said, and
+# nothing else is claimed.
+vuln: $(TOOLSET) ## look for known vulnerabilities
+	@output=$$($(TOOLS)/govulncheck ./... 2>&1); status=$$?; \
+	if [ $$status -eq 0 ]; then echo "$$output" | tail -n 1; \
+	elif echo "$$output" | grep -q 'fetching vulnerabilities'; then echo "govulncheck: NOT CHECKED, its database can't be reached"; \
+	else echo "$$output"; exit $$status; fi
+
+$(TOOLSET):
+	mkdir -p $(TOOLS)
+	rm -f $(TOOLS)/.installed-*
+	for tool in $(STATICCHECK) $(ERRCHECK) $(GOFUMPT) $(GOVULNCHECK); do GOBIN=$(abspath $(TOOLS)) $(GO) install $$tool || exit 1; done
+	touch $@
+
+clean: ## remove what was built
+	rm -rf bin
