@@ -9,28 +9,29 @@ import (
 )
 
 // Write replaces the file at path by data, readable by its owner only: it writes a temporary file beside it, syncs it, renames
-// it over path and syncs the folder.
-func Write(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+// it over path and syncs the folder. If it fails, path holds the old content, or, if only the last step did, the new one.
+func Write(path string, data []byte) error {
+	dir, name := filepath.Dir(path), filepath.Base(path)
+	tmp, err := os.CreateTemp(dir, "."+name+".*")
 	if err != nil {
 		return fmt.Errorf("create temporary file: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
-	if _, err = tmp.Write(data); err == nil {
-		err = tmp.Sync()
+	if err := fill(tmp, data); err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(tmp.Name()))
 	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	if err = os.Rename(tmp.Name(), path); err != nil {
-		return fmt.Errorf("replace %s: %w", filepath.Base(path), err)
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return errors.Join(fmt.Errorf("replace %s: %w", name, err), os.Remove(tmp.Name()))
 	}
 	return syncDir(dir)
+}
+
+// fill writes data to the file, durably, and closes it.
+func fill(f *os.File, data []byte) error {
+	_, err := f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 func syncDir(dir string) error {

@@ -94,9 +94,13 @@ func (r *Reader) attempt(ctx context.Context, pending map[string]item.Key) (*dyn
 	return out, err
 }
 
-// parse puts the answer's items into found and returns the keys that it left unprocessed. An answer that is neither is not
-// taken for "the table has no such item": that would make the caller delete it.
+// parse puts the answer's items into found and returns the keys that it left unprocessed. An answer that lacks either part,
+// which DynamoDB never leaves out (API reference), or has nothing of the table in Responses, is not taken for "the table has no
+// such item": that would make the caller delete it.
 func (r *Reader) parse(out *dynamodb.BatchGetItemOutput, pending map[string]item.Key, found map[string]item.Item) (map[string]item.Key, error) {
+	if out.Responses == nil || out.UnprocessedKeys == nil {
+		return nil, errors.New("the answer is not whole: it lacks Responses or UnprocessedKeys")
+	}
 	left := map[string]item.Key{}
 	for _, unprocessed := range out.UnprocessedKeys {
 		for _, attrs := range unprocessed.Keys {
@@ -105,10 +109,16 @@ func (r *Reader) parse(out *dynamodb.BatchGetItemOutput, pending map[string]item
 			}
 		}
 	}
-	if len(out.Responses) == 0 && len(left) == 0 {
-		return nil, errors.New("the answer is not whole: it has neither Responses nor UnprocessedKeys")
+	if len(out.Responses) == 0 {
+		if len(left) == 0 {
+			return nil, errors.New("the answer is not whole: it says nothing of any key")
+		}
+		return pending, nil
 	}
 	for _, items := range out.Responses {
+		if items == nil {
+			return nil, errors.New("the answer is not whole: its Responses lack the items")
+		}
 		for _, attrs := range items {
 			if err := r.account(attrs, pending, func(key item.Key) { found[key.ID()] = item.Of(attrs) }); err != nil {
 				return nil, err

@@ -26,6 +26,14 @@ type Op struct {
 	Item item.Item
 }
 
+// wireSize is an upper bound of what the op takes in a request, but for the few bytes around it.
+func (op Op) wireSize() int {
+	if op.Item.Absent() {
+		return item.Of(op.Key.Attributes()).WireSize()
+	}
+	return op.Item.WireSize()
+}
+
 // WriteAPI is the DynamoDB call that a Writer makes.
 type WriteAPI interface {
 	BatchWriteItem(context.Context, *dynamodb.BatchWriteItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchWriteItemOutput, error)
@@ -46,7 +54,7 @@ func Split(ops []Op) [][]Op {
 	var batches [][]Op
 	start, size := 0, 0
 	for i, op := range ops {
-		n := op.Item.WireSize()
+		n := op.wireSize()
 		if i > start && (i-start == MaxWrites || size+n > maxWriteBytes) {
 			batches = append(batches, ops[start:i])
 			start, size = i, 0
@@ -150,7 +158,7 @@ func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outco
 	w.Limiter.Settle(estimate, capacity.UnitsOf(out.ConsumedCapacity))
 	left, err := w.unprocessed(pending, out.UnprocessedItems)
 	if err != nil {
-		return call.Refused, pending, err
+		return call.Unknown, pending, err
 	}
 	if len(left) > 0 {
 		return call.Throttled, left, errUnprocessed
@@ -158,7 +166,12 @@ func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outco
 	return call.OK, nil, nil
 }
 
+// unprocessed reads what the answer left of the pending writes. An answer without UnprocessedItems, which DynamoDB never leaves
+// out (API reference), is not taken for "all are written": the SDK makes such a one of an empty body, too.
 func (w *Writer) unprocessed(pending map[string]Op, answer map[string][]types.WriteRequest) (map[string]Op, error) {
+	if answer == nil {
+		return nil, errors.New("the answer is not whole: it has no UnprocessedItems")
+	}
 	left := map[string]Op{}
 	for _, requests := range answer {
 		for _, request := range requests {

@@ -26,28 +26,36 @@ type Outcome int
 const (
 	// OK: the request was carried out.
 	OK Outcome = iota
-	// Throttled: refused for capacity, nothing of it was carried out; worth another try later.
+	// Throttled: turned away for now, for capacity or for another writer; it can't be carried out any more; worth another try
+	// later.
 	Throttled
-	// NotSent: it never reached the service (no connection, no credentials); worth another try.
+	// NotSent: it never reached the service, there was no connection; worth another try.
 	NotSent
-	// Unknown: no answer, or an answer that doesn't tell. It may have been carried out, or may still be; worth another try.
+	// Unknown: no answer, or one that doesn't tell. It may have been carried out, or may still be; worth another try.
 	Unknown
 	// Refused: the service understood it and won't do it; another try gives the same answer.
 	Refused
 )
 
-// Once is an option for one SDK call: no retries inside the SDK.
-func Once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
+// Once is an option for one SDK call: no retries inside the SDK, and WholeAnswers.
+func Once(o *dynamodb.Options) {
+	o.Retryer = aws.NopRetryer{}
+	o.HTTPClient = WholeAnswers(o.HTTPClient)
+}
 
-// throttleCodes are the error codes with which DynamoDB and DynamoDB Streams ask to slow down
+// laterCodes are the error codes with which DynamoDB and DynamoDB Streams turn a request away for now
 // (DynamoDB developer guide, "Error handling with DynamoDB"; Streams answers LimitExceededException to too many readers).
-var throttleCodes = map[string]bool{
+var laterCodes = map[string]bool{
 	"ProvisionedThroughputExceededException": true,
 	"RequestLimitExceeded":                   true,
 	"ThrottlingException":                    true,
 	"Throttling":                             true,
 	"LimitExceededException":                 true,
 	"TooManyRequestsException":               true,
+	// Not for capacity: an item is being written by a transaction, or in another Region.
+	"TransactionConflictException":     true,
+	"TransactionInProgressException":   true,
+	"ReplicatedWriteConflictException": true,
 }
 
 // Classify tells the outcome from the error that the SDK returned for one attempt.
@@ -61,24 +69,27 @@ func Classify(err error) Outcome {
 		return Refused
 	}
 	var api smithy.APIError
-	if errors.As(err, &api) && throttleCodes[api.ErrorCode()] {
+	if errors.As(err, &api) && laterCodes[api.ErrorCode()] {
 		return Throttled
-	}
-	var resp *smithyhttp.ResponseError
-	if errors.As(err, &resp) {
-		return classifyStatus(resp.HTTPStatusCode())
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
 		return NotSent
 	}
+	var resp *smithyhttp.ResponseError
+	if errors.As(err, &resp) {
+		return classifyStatus(resp.HTTPStatusCode())
+	}
 	return Unknown
 }
 
+// classifyStatus takes the status of the answer; 0, which the SDK gives where there was none, tells nothing.
 func classifyStatus(status int) Outcome {
 	switch {
 	case status == http.StatusTooManyRequests:
 		return Throttled
+	case status == http.StatusRequestTimeout:
+		return Unknown // somebody between us and the service lost patience
 	case status >= 400 && status < 500:
 		return Refused
 	default: // 5xx, and a 2xx whose body could not be read: it may have been carried out
@@ -104,7 +115,7 @@ const (
 func (p Policy) AttemptTimeout() time.Duration { return orDefault(p.Timeout, DefaultTimeout) }
 
 // Lifetime is the time after which a request that was sent and had no answer can't be carried out any more: the time-out, and
-// a quarter of it for what is still on its way when the client gives up.
+// a quarter of it for what is still on its way when the client gives up. A client of table.Side's sends nothing after that.
 func (p Policy) Lifetime() time.Duration { return p.AttemptTimeout() + p.AttemptTimeout()/4 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -117,9 +128,10 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 // Repeat counts the attempts of one request and paces them: exponential back-off with full jitter
 // (AWS Architecture Blog, "Exponential Backoff And Jitter").
 type Repeat struct {
-	policy Policy
-	since  time.Time // of the first failure after the last success
-	tries  int
+	policy  Policy
+	since   time.Time // of the first failure after the last success
+	failing time.Time // of the first failure after the last success or throttling: a service that throttles answers
+	tries   int
 }
 
 // Start begins a request's attempts.
@@ -131,19 +143,12 @@ const (
 )
 
 // Progress says that part of the request succeeded: the next back-off starts short again.
-func (r *Repeat) Progress() { r.tries, r.since = 0, time.Time{} }
+func (r *Repeat) Progress() { r.tries, r.since, r.failing = 0, time.Time{}, time.Time{} }
 
 // Again waits before the next attempt. It returns an error when the context ends or when the policy's patience does; cause
 // is then wrapped in it.
 func (r *Repeat) Again(ctx context.Context, outcome Outcome, cause error) error {
-	if r.since.IsZero() {
-		r.since = time.Now()
-	}
-	patience := orDefault(r.policy.GiveUp, DefaultGiveUp)
-	if outcome == Throttled {
-		patience = orDefault(r.policy.GiveUpSlowed, DefaultGiveUpSlowed)
-	}
-	if spent := time.Since(r.since); spent > patience {
+	if spent, patience := r.spent(outcome); spent > patience {
 		return fmt.Errorf("gave up after %s without success: %w", spent.Round(time.Second), cause)
 	}
 	limit := min(backoffMax, backoffBase<<min(r.tries, 10))
@@ -151,8 +156,27 @@ func (r *Repeat) Again(ctx context.Context, outcome Outcome, cause error) error 
 	return Sleep(ctx, rand.N(limit)+time.Millisecond)
 }
 
+// spent notes a failure and returns for how long it has been like this and how long it may be.
+func (r *Repeat) spent(outcome Outcome) (spent, patience time.Duration) {
+	now := time.Now()
+	if r.since.IsZero() {
+		r.since = now
+	}
+	if outcome == Throttled {
+		r.failing = time.Time{}
+		return now.Sub(r.since), orDefault(r.policy.GiveUpSlowed, DefaultGiveUpSlowed)
+	}
+	if r.failing.IsZero() {
+		r.failing = now
+	}
+	return now.Sub(r.failing), orDefault(r.policy.GiveUp, DefaultGiveUp)
+}
+
 // Sleep waits for d or until the context ends, whose error it returns then.
 func Sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil || d <= 0 {
+		return err
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

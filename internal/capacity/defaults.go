@@ -24,8 +24,8 @@ func DefaultWriteUnits(td *types.TableDescription) float64 {
 	}
 	units := float64(aws.ToInt64(td.ProvisionedThroughput.WriteCapacityUnits))
 	for _, index := range td.GlobalSecondaryIndexes {
-		if p := index.ProvisionedThroughput; p != nil {
-			units = min(units, float64(aws.ToInt64(p.WriteCapacityUnits)))
+		if p := index.ProvisionedThroughput; p != nil && aws.ToInt64(p.WriteCapacityUnits) > 0 {
+			units = min(units, float64(*p.WriteCapacityUnits))
 		}
 	}
 	return defaultShare * units

@@ -3,7 +3,6 @@ package capacity
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -24,9 +23,9 @@ const tokensPerUnit = 2
 // A request reserves an estimate before it is sent and settles it with the ConsumedCapacity of its answer, so an estimate
 // that was wrong is paid for, or given back, by the requests after it.
 type Limiter struct {
-	bucket *rate.Limiter // nil: no limit, the units are only counted
-
 	mu        sync.Mutex
+	bucket    *rate.Limiter // nil: no limit, the units are only counted
+	credit    int           // tokens that were waited for and given back; at most what requests in flight had reserved
 	used      float64
 	throttled int64
 }
@@ -42,32 +41,40 @@ func NewLimiter(unitsPerSecond float64) *Limiter {
 	return &Limiter{bucket: rate.NewLimiter(rate.Limit(tokens), burst)}
 }
 
-// Reserve waits until the budget has room for the estimated units. It returns the context's error if that ends first.
+// Reserve waits until the budget has room for the estimated units. It returns the context's error, and takes nothing of the
+// budget, if the context ends first.
 func (l *Limiter) Reserve(ctx context.Context, units float64) error {
 	if err := ctx.Err(); err != nil || l.bucket == nil {
 		return err
 	}
-	for tokens := toTokens(units); tokens > 0; {
-		n := min(tokens, l.bucket.Burst())
-		if err := l.wait(ctx, n); err != nil {
-			return err
-		}
-		tokens -= n
+	tokens := toTokens(units)
+	l.mu.Lock()
+	credit := min(tokens, l.credit)
+	l.credit -= credit
+	delay := l.take(tokens - credit)
+	l.mu.Unlock()
+	err := call.Sleep(ctx, delay)
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.credit += credit
+		// What has not been waited for goes back to the bucket, not to the credit. ReserveN takes a negative number for that;
+		// Reservation.Cancel would keep the tokens if others have reserved since.
+		l.bucket.ReserveN(time.Now(), credit-tokens)
 	}
-	return nil
+	return err
 }
 
-// wait is rate.Limiter.WaitN without its refusal to start a wait that is longer than the context's deadline.
-func (l *Limiter) wait(ctx context.Context, tokens int) error {
-	reservation := l.bucket.ReserveN(time.Now(), tokens)
-	if !reservation.OK() {
-		return fmt.Errorf("reserve capacity: %d tokens are more than the burst", tokens)
+// take takes tokens out of the bucket and returns how long it takes until they are in it.
+func (l *Limiter) take(tokens int) time.Duration {
+	now := time.Now()
+	var delay time.Duration
+	for tokens > 0 {
+		n := min(tokens, l.bucket.Burst())
+		delay = l.bucket.ReserveN(now, n).DelayFrom(now)
+		tokens -= n
 	}
-	if err := call.Sleep(ctx, reservation.Delay()); err != nil {
-		reservation.Cancel()
-		return err
-	}
-	return nil
+	return delay
 }
 
 // Read carries out a request that changes nothing: it waits for the budget, tries, settles with the units that try returns,
@@ -102,21 +109,16 @@ func (l *Limiter) Read(ctx context.Context, p call.Policy, estimate float64, try
 // Settle counts the units that a request consumed and corrects the reservation made for it.
 func (l *Limiter) Settle(reserved, consumed float64) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.used += consumed
-	l.mu.Unlock()
 	if l.bucket == nil {
 		return
 	}
-	// A negative number gives tokens back: rate.Limiter subtracts it and caps at the burst when time advances.
-	diff := toTokens(consumed) - toTokens(reserved)
-	if diff < 0 {
-		l.bucket.ReserveN(time.Now(), diff)
-		return
-	}
-	for diff > 0 {
-		n := min(diff, l.bucket.Burst())
-		l.bucket.ReserveN(time.Now(), n)
-		diff -= n
+	// What is given back isn't put into the bucket, which would drop all that is above the burst.
+	l.credit += toTokens(reserved) - toTokens(consumed)
+	if l.credit < 0 {
+		l.take(-l.credit)
+		l.credit = 0
 	}
 }
 

@@ -70,6 +70,9 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 		return Page{}, fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
 	}
 	page, err := s.parse(out)
+	if err == nil && page.Next != nil && after != nil && *page.Next == *after {
+		err = errors.New("the answer's LastEvaluatedKey is where the page started: the scan would never end")
+	}
 	if err != nil {
 		return Page{}, fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
 	}

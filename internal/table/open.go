@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"reseal/internal/call"
 	"reseal/internal/refuse"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 )
 
 // Side is one of the two tables of a job and how to reach it, as the command line gives it. What is empty is left to the
@@ -68,8 +72,10 @@ func (s Side) Open(ctx context.Context) (*Handle, error) {
 		h.Table = ref.ARN // reaches the right account; local engines take names only
 	}
 	h.Streams = dynamodbstreams.NewFromConfig(cfg, func(o *dynamodbstreams.Options) {
-		if o.BaseEndpoint == nil && isLocal(base) {
-			o.BaseEndpoint = base // a local engine serves its streams at the same address
+		// A local engine serves its streams at the same address. What the user gave for this side goes before the environment:
+		// the streams of another engine may have the same ARNs.
+		if isLocal(base) && (o.BaseEndpoint == nil || s.EndpointURL != "") {
+			o.BaseEndpoint = base
 		}
 	})
 	return h, nil
@@ -77,7 +83,7 @@ func (s Side) Open(ctx context.Context) (*Handle, error) {
 
 // isLocal tells a local engine's address from one of AWS (a VPC endpoint, say).
 func isLocal(base *string) bool {
-	return base != nil && !strings.Contains(*base, "amazonaws.com") && !strings.Contains(*base, "api.aws")
+	return base != nil && !strings.Contains(*base, ".amazonaws.") && !strings.Contains(*base, ".api.aws")
 }
 
 func (s Side) checkEndpoint() error {
@@ -91,18 +97,28 @@ func (s Side) checkEndpoint() error {
 	return nil
 }
 
+// region is the one to sign for; "": the SDK's own configuration has it.
 func (s Side) region(ref Ref) (string, error) {
-	if ref.Region == "" || s.EndpointURL != "" {
-		return s.Region, nil
-	}
-	if s.Region != "" && s.Region != ref.Region {
+	switch {
+	case s.Region == "":
+		return ref.Region, nil
+	case ref.Region != "" && s.Region != ref.Region && s.EndpointURL == "": // a local engine's ARNs may name any Region
 		return "", refuse.New("leave the Region out, the ARN has it", "--%s is in Region %s, but Region %s was given for it", s.Name, ref.Region, s.Region)
 	}
-	return ref.Region, nil
+	return s.Region, nil
 }
 
+// expiryWindow is how long before they end credentials are renewed: a request that is signed just before may arrive just after,
+// and it isn't repeated when it is refused.
+const expiryWindow = time.Minute
+
 func (s Side) load(ctx context.Context, region string) (aws.Config, error) {
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(httpClient())}
+	renewEarly := func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = expiryWindow }
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient()),
+		config.WithCredentialsCacheOptions(renewEarly),
+		config.WithLogger(logging.Nop{}), // the SDK would write its warnings to stderr
+	}
 	if region != "" {
 		options = append(options, config.WithRegion(region))
 	}
@@ -117,6 +133,7 @@ func (s Side) load(ctx context.Context, region string) (aws.Config, error) {
 		}
 		return cfg, refuse.Because(err, "check ~/.aws/config and the AWS_* environment variables", "the AWS configuration of the %s can't be read (%s)", s.Name, oneLine(err))
 	}
+	cfg.HTTPClient = tuned(cfg.HTTPClient)
 	if cfg.Region == "" {
 		if s.EndpointURL == "" {
 			return cfg, refuse.New(fmt.Sprintf("set AWS_REGION or give --%s-region", s.Name), "no AWS Region is known for the %s", s.Name)
@@ -127,7 +144,7 @@ func (s Side) load(ctx context.Context, region string) (aws.Config, error) {
 		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), s.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName = "reseal"
 		})
-		cfg.Credentials = aws.NewCredentialsCache(provider)
+		cfg.Credentials = aws.NewCredentialsCache(provider, renewEarly)
 	}
 	return cfg, s.checkCredentials(ctx, cfg)
 }
@@ -138,6 +155,7 @@ func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := cfg.Credentials.Retrieve(limited)
+	var last *smithy.OperationError // of the instance's metadata, which is asked when there is nothing else
 	switch {
 	case err == nil:
 		return nil
@@ -145,28 +163,64 @@ func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
 		return ctx.Err()
 	case s.RoleARN != "":
 		return refuse.Because(err, "check the role's ARN, its trust policy and your own credentials", "the %s's role %s can't be assumed (%s)", s.Name, s.RoleARN, oneLine(err))
-	default:
+	case errors.As(err, &last) && last.Service() == "ec2imds":
 		return refuse.Because(err, fmt.Sprintf("set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --%s-profile (a local engine takes any value)", s.Name), "no AWS credentials were found for the %s", s.Name)
+	default:
+		return refuse.Because(err, "renew them, or check the profile and ~/.aws/config", "the AWS credentials of the %s can't be had (%s)", s.Name, oneLine(err))
 	}
 }
 
-// httpClient keeps as many idle connections to one host as requests are ever in flight: the SDK's own 10 would make each
-// further request open, and a TLS handshake pay for, a new connection.
-func httpClient() *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+// tuned changes three things of the SDK's HTTP client.
+//
+// It keeps as many idle connections to one host as requests are ever in flight: the SDK's own 10 would make each further
+// request open, and a TLS handshake pay for, a new connection.
+//
+// It drops what has not been sent yet when it closes a connection. Otherwise the kernel goes on sending a request that we have
+// given up, for minutes if the network comes back only then, and a write would land later than call.Policy.Lifetime says.
+//
+// And see call.WholeAnswers.
+func tuned(client aws.HTTPClient) aws.HTTPClient {
+	sdk, is := client.(*awshttp.BuildableClient)
+	if !is {
+		return client
+	}
+	return call.WholeAnswers(sdk.WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConns = 512
 		t.MaxIdleConnsPerHost = 256
-	})
+		dial := t.DialContext
+		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			if tcp, is := conn.(*net.TCPConn); is {
+				if err := tcp.SetLinger(0); err != nil {
+					return nil, errors.Join(err, conn.Close())
+				}
+			}
+			return conn, nil
+		}
+	}).Freeze()) // a client of the service would replace DialContext if AWS_DEFAULTS_MODE is set
 }
 
 // oneLine is the part of an SDK error that a person can use, on one line.
 func oneLine(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		return api.ErrorCode() + ": " + strings.Join(strings.Fields(api.ErrorMessage()), " ")
+		return api.ErrorCode() + ": " + inOneLine(api.ErrorMessage())
+	}
+	var path *fs.PathError // which names the file
+	if errors.As(err, &path) {
+		return inOneLine(path.Error())
+	}
+	var network *net.OpError // which names the address
+	if errors.As(err, &network) {
+		return inOneLine(network.Error())
 	}
 	for errors.Unwrap(err) != nil {
 		err = errors.Unwrap(err)
 	}
-	return strings.Join(strings.Fields(err.Error()), " ")
+	return inOneLine(err.Error())
 }
+
+func inOneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -1,0 +1,29 @@
+package call
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// WholeAnswers returns an HTTP client that sends by the given one and works around a fault of smithy-go (1.28.9,
+// safeWriteToReadCloser): when the header of an answer is there before net/http has looked whether the request's body goes on,
+// the SDK has closed that body, WriteTo of it fails for that, and net/http closes the connection on which the rest of the answer
+// comes. A large answer of a near or fast engine is lost by it, as are answers to a busy process. So WriteTo is hidden here;
+// Read has no such fault.
+func WholeAnswers(client aws.HTTPClient) aws.HTTPClient {
+	if _, done := client.(sender); done || client == nil {
+		return client
+	}
+	return sender{client}
+}
+
+type sender struct{ client aws.HTTPClient }
+
+func (s sender) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return s.client.Do(r)
+}
