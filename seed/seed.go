@@ -42,6 +42,9 @@ const (
 	RecheckOff = "off"
 )
 
+// DefaultSegments is a good number of segments where nothing speaks for another one.
+const DefaultSegments = 16
+
 // Options says what to copy and how.
 type Options struct {
 	Source      SourceAPI

@@ -171,7 +171,7 @@ func TestRunWithUnprocessedItems(t *testing.T) {
 		}
 		left := map[string][]json.RawMessage{b.options.TargetTable: requests[done:]}
 		if len(requests) == done {
-			left = nil
+			left = map[string][]json.RawMessage{}
 		}
 		answer, _ := json.Marshal(map[string]any{"UnprocessedItems": left})
 		return &testkit.Response{Status: http.StatusOK, Body: answer}
