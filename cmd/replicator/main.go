@@ -1,0 +1,53 @@
+// Command replicator is the Lambda function that applies the source table's stream to the target table. Its event source
+// mapping must have ReportBatchItemFailures among its FunctionResponseTypes.
+//
+// Environment variables:
+//
+//	RESEAL_TARGET_TABLE         the target table's name or ARN; required
+//	RESEAL_TARGET_REGION        its Region, if not the function's own or the ARN's
+//	RESEAL_TARGET_ROLE_ARN      a role to assume for it, as for a table in another account
+//	RESEAL_TARGET_ENDPOINT_URL  where to reach it, if not at its Region's endpoint
+//
+// It logs JSON to standard error, without keys and without items.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"reseal/internal/table"
+	"reseal/replicate"
+
+	"github.com/aws/aws-lambda-go/lambda"
+)
+
+func main() {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	handler, err := open(context.Background(), log)
+	if err != nil {
+		log.Error("replicator can't start", "error", err)
+		os.Exit(1)
+	}
+	lambda.Start(handler.Handle)
+}
+
+func open(ctx context.Context, log *slog.Logger) (*replicate.Handler, error) {
+	side := table.Side{
+		Name:        "target",
+		Table:       os.Getenv("RESEAL_TARGET_TABLE"),
+		Region:      os.Getenv("RESEAL_TARGET_REGION"),
+		RoleARN:     os.Getenv("RESEAL_TARGET_ROLE_ARN"),
+		EndpointURL: os.Getenv("RESEAL_TARGET_ENDPOINT_URL"),
+	}
+	if side.Table == "" {
+		return nil, errors.New("RESEAL_TARGET_TABLE is not set: give the target table's name or ARN")
+	}
+	target, err := side.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open target (RESEAL_TARGET_*): %w", err)
+	}
+	return replicate.NewHandler(ctx, target.DB, target.Table, log)
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"reseal/internal/testkit"
+)
+
+// asMain makes the test binary be the replicator.
+const asMain = "RESEAL_TEST_AS_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+		return
+	}
+	os.Exit(testkit.Main(m))
+}
+
+// command runs the replicator with these environment variables and nothing else.
+func command(t *testing.T, env ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self)
+	home := t.TempDir()
+	cmd.Env = append([]string{
+		asMain + "=1", "HOME=" + home, "AWS_EC2_METADATA_DISABLED=true", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
+	}, env...)
+	return cmd
+}
+
+func TestStartErrors(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		env   []string
+		words string
+	}{
+		{"nothing", nil, "RESEAL_TARGET_TABLE is not set"},
+		{"not a table", []string{"RESEAL_TARGET_TABLE=a b", "RESEAL_TARGET_REGION=eu-west-1"}, "is not a table name or ARN"},
+		{"no Region", []string{"RESEAL_TARGET_TABLE=target"}, "no AWS Region is known"},
+		{"no such table", []string{"RESEAL_TARGET_TABLE=nosuch", "RESEAL_TARGET_ENDPOINT_URL=" + testkit.Engine(t)}, "does not exist"},
+		{"not Lambda", nil, "AWS_LAMBDA_RUNTIME_API"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.name == "not Lambda" {
+				test.env = []string{"RESEAL_TARGET_TABLE=" + target(t), "RESEAL_TARGET_ENDPOINT_URL=" + testkit.Engine(t)}
+			}
+			cmd := command(t, test.env...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			var exit *exec.ExitError
+			if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+				t.Errorf("it ended with %v, want status 1", err)
+			}
+			if n := strings.Count(stderr.String(), "\n"); n != 1 || !strings.Contains(stderr.String(), test.words) || stdout.Len() != 0 {
+				t.Errorf("it said %q and %q, want one line with %q", stdout.String(), stderr.String(), test.words)
+			}
+		})
+	}
+}
+
+func target(t *testing.T) string {
+	t.Helper()
+	return testkit.CreateTable(t, testkit.Client(testkit.Engine(t)), testkit.TableSpec{Hash: "id:S"})
+}
+
+// lambdaService is as much of Lambda's runtime interface as hands over one event and takes the answer.
+type lambdaService struct {
+	events, answers chan string
+}
+
+func (s *lambdaService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the function is gone, and the test will tell
+	}
+	if !strings.HasSuffix(r.URL.Path, "/invocation/next") {
+		w.WriteHeader(http.StatusAccepted)
+		s.answers <- string(body)
+		return
+	}
+	select {
+	case event := <-s.events:
+		w.Header().Set("Lambda-Runtime-Aws-Request-Id", "request-1")
+		w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(time.Now().Add(20*time.Second).UnixMilli()))
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, event) // likewise
+	case <-r.Context().Done():
+	}
+}
+
+func TestOneEvent(t *testing.T) {
+	table := target(t)
+	event := `{"Records":[
+		{"eventName":"INSERT","dynamodb":{"SequenceNumber":"1","Keys":{"id":{"S":"a"}},"NewImage":{"id":{"S":"a"},"n":{"N":"9007199254740993"}}}},
+		{"eventName":"MODIFY","dynamodb":{"SequenceNumber":"2","Keys":{"id":{"S":"b"}}}}]}`
+	service := &lambdaService{events: make(chan string, 1), answers: make(chan string, 1)}
+	service.events <- event
+	server := httptest.NewServer(service)
+	defer server.Close()
+	cmd := command(t, "RESEAL_TARGET_TABLE="+table, "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_TARGET_ENDPOINT_URL="+testkit.Engine(t),
+		"AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(server.URL, "http://"))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it never ends by itself; if it does, the test fails below
+		close(ended)
+	}()
+	select {
+	case answer := <-service.answers:
+		if want := `{"batchItemFailures":[{"itemIdentifier":"2"}]}`; answer != want {
+			t.Errorf("answer is %s, want %s", answer, want)
+		}
+	case <-ended:
+		t.Fatalf("it ended: %s", &stderr)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	<-ended
+	var line map[string]any
+	if err := json.Unmarshal(stderr.Bytes(), &line); err != nil || line["from_sequence_number"] != "2" {
+		t.Errorf("log is %s (%v)", &stderr, err)
+	}
+	if got := testkit.Get(t, testkit.Client(testkit.Engine(t)), table, testkit.Item("id", "a")); len(got) != 2 {
+		t.Errorf("item is %v", got)
+	}
+}

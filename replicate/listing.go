@@ -1,0 +1,74 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"reseal/internal/call"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+)
+
+// listing is the stream's shards at one time.
+type listing struct {
+	at       time.Time         // what happened before is seen
+	parents  map[string]string // of each shard its parent, which need not be listed itself; "": none
+	hasChild map[string]bool
+	closed   map[string]bool // has an EndingSequenceNumber, which an engine may also give an open shard
+	disabled bool            // the stream gets no more records
+}
+
+// list lists all shards, page by page.
+func (t *tailer) list(ctx context.Context) (listing, error) {
+	shards := listing{at: time.Now(), parents: map[string]string{}, hasChild: map[string]bool{}, closed: map[string]bool{}}
+	in := &dynamodbstreams.DescribeStreamInput{StreamArn: &t.stream}
+	for {
+		var out *dynamodbstreams.DescribeStreamOutput
+		err := t.read(ctx, func(ctx context.Context) (err error) {
+			out, err = t.options.Streams.DescribeStream(ctx, in, onceStreams)
+			return err
+		})
+		switch {
+		case isGone(err):
+			return shards, fmt.Errorf("%w (describe stream: %w)", ErrDisabled, err)
+		case err != nil:
+			return shards, fmt.Errorf("describe stream: %w", err)
+		}
+		if out.StreamDescription == nil {
+			return shards, errors.New("describe stream: the answer has no description")
+		}
+		shards.add(out.StreamDescription)
+		in.ExclusiveStartShardId = out.StreamDescription.LastEvaluatedShardId
+		if in.ExclusiveStartShardId == nil {
+			return shards, nil
+		}
+	}
+}
+
+func (l *listing) add(page *types.StreamDescription) {
+	l.disabled = page.StreamStatus == types.StreamStatusDisabled
+	for _, shard := range page.Shards {
+		id, parent := aws.ToString(shard.ShardId), aws.ToString(shard.ParentShardId)
+		l.parents[id] = parent
+		l.hasChild[parent] = true
+		l.closed[id] = shard.SequenceNumberRange != nil && shard.SequenceNumberRange.EndingSequenceNumber != nil
+	}
+}
+
+// read carries out a request to the stream, repeated as any other.
+func (t *tailer) read(ctx context.Context, try func(context.Context) error) error {
+	return t.throttledReads.Read(ctx, call.Policy{}, 0, func(ctx context.Context) (float64, error) { return 0, try(ctx) })
+}
+
+func onceStreams(o *dynamodbstreams.Options) { o.Retryer = aws.NopRetryer{} }
+
+func (t *tailer) poll() time.Duration {
+	if t.options.PollInterval > 0 {
+		return t.options.PollInterval
+	}
+	return defaultPoll
+}

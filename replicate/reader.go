@@ -1,0 +1,226 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"reseal/internal/call"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+)
+
+// reader reads one shard from its position to its end.
+type reader struct {
+	tailer   *tailer
+	shard    string
+	closed   bool // as far as the listing tells
+	latest   bool // without a position, start with records to come instead of the oldest
+	renewals int  // of the iterator, since a read last succeeded
+
+	mu        sync.Mutex // guards what follows
+	emptyFrom time.Time  // when the first of the last reads began that all found nothing; zero: the last one found something
+	emptyTo   time.Time  // when the last of them began
+	ended     time.Time
+}
+
+// emptyBetween tells of the last reads, all of which found nothing, when the first and the last of them began. A read that
+// failed, or that is under way, is none of them.
+func (r *reader) emptyBetween() (from, to time.Time, empty bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.emptyFrom, r.emptyTo, !r.emptyFrom.IsZero()
+}
+
+func (r *reader) foundNothing(begun time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.emptyFrom.IsZero() {
+		r.emptyFrom = begun
+	}
+	r.emptyTo = begun
+}
+
+func (r *reader) notEmpty() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.emptyFrom = time.Time{}
+}
+
+func (r *reader) endedAt() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
+}
+
+// run reads and applies the shard's records in order until the shard has no more and gets no more, which only a missing
+// NextShardIterator says: an EndingSequenceNumber is no sign for it, and an empty answer none either.
+func (r *reader) run(ctx context.Context, ended chan<- struct{}) error {
+	iterator, err := r.iterator(ctx)
+	for err == nil && iterator != nil {
+		iterator, err = r.step(ctx, iterator)
+	}
+	if err != nil {
+		return err
+	}
+	return r.end(ended)
+}
+
+func (r *reader) end(ended chan<- struct{}) error {
+	r.mu.Lock()
+	r.ended = time.Now() // before the shard counts as drained: idle goes by both
+	r.mu.Unlock()
+	r.tailer.position.drained(r.shard)
+	r.tailer.caughtUp(r.shard)
+	if err := r.tailer.position.save(); err != nil {
+		return err
+	}
+	select {
+	case ended <- struct{}{}:
+	default: // a wake-up is waiting already
+	}
+	return nil
+}
+
+// step reads once, applies what it read, waits, and returns the iterator to go on with; nil: the shard is drained.
+func (r *reader) step(ctx context.Context, iterator *string) (*string, error) {
+	begun := time.Now()
+	out, err := r.records(ctx, iterator)
+	if err != nil && r.renewable(err) {
+		if err := call.Sleep(ctx, r.tailer.poll()); err != nil {
+			return nil, err
+		}
+		return r.iterator(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.renewals = 0
+	if err := r.apply(ctx, begun, out.Records); err != nil {
+		return nil, err
+	}
+	if out.NextShardIterator == nil {
+		return nil, nil
+	}
+	return out.NextShardIterator, call.Sleep(ctx, r.tailer.poll())
+}
+
+// renewable tells whether a new iterator makes up for the error, which it no longer does when it has failed to, again and again.
+func (r *reader) renewable(err error) bool {
+	const most = 10
+	r.renewals++
+	var expired *types.ExpiredIteratorException
+	return r.renewals <= most && (errors.As(err, &expired) || isGone(err) || r.harmless(err))
+}
+
+// iterator starts after the last record applied, or where the options say. It returns nil if the shard was trimmed as a whole
+// and no record of it is needed.
+func (r *reader) iterator(ctx context.Context) (*string, error) {
+	in := &dynamodbstreams.GetShardIteratorInput{StreamArn: &r.tailer.stream, ShardId: &r.shard}
+	sequence := r.tailer.position.sequence(r.shard)
+	switch {
+	case sequence != "":
+		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &sequence
+	case r.latest:
+		in.ShardIteratorType = types.ShardIteratorTypeLatest
+	default:
+		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
+	}
+	out, err := r.getIterator(ctx, in)
+	for try := 1; isGone(err) && try < confirmations; try++ {
+		if err := call.Sleep(ctx, 4*r.tailer.poll()); err != nil {
+			return nil, err
+		}
+		out, err = r.getIterator(ctx, in)
+	}
+	switch {
+	case err != nil && r.closed && r.harmless(err):
+		return nil, nil // an open shard would get records that are needed, so there it is an error
+	case err != nil:
+		return nil, fmt.Errorf("get iterator of shard %s: %w", r.shard, trimmed(err))
+	case out.ShardIterator == nil:
+		return nil, fmt.Errorf("get iterator of shard %s: the answer has none", r.shard)
+	}
+	r.latest = false // if it expires, another LATEST would leave out what was made meanwhile
+	return out.ShardIterator, nil
+}
+
+func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
+	err = r.tailer.read(ctx, func(ctx context.Context) (err error) {
+		out, err = r.tailer.options.Streams.GetShardIterator(ctx, in, onceStreams)
+		return err
+	})
+	return out, err
+}
+
+func (r *reader) records(ctx context.Context, iterator *string) (*dynamodbstreams.GetRecordsOutput, error) {
+	var out *dynamodbstreams.GetRecordsOutput
+	err := r.tailer.read(ctx, func(ctx context.Context) (err error) {
+		out, err = r.tailer.options.Streams.GetRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: iterator}, onceStreams)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read shard %s: %w", r.shard, trimmed(err))
+	}
+	return out, nil
+}
+
+// harmless tells whether err says that records were trimmed none of which are needed. An old stream lists shards for a while
+// whose records are all gone (AWS's own Kinesis adapter for DynamoDB Streams ends those, too).
+func (r *reader) harmless(err error) bool {
+	return isTrimmed(err) && !r.tailer.position.needs(r.shard)
+}
+
+// isGone tells whether the service doesn't know the shard: it was trimmed as a whole, or is so new that not every part of the
+// service has heard of it, which another try shows.
+func isGone(err error) bool {
+	var gone *types.ResourceNotFoundException
+	return errors.As(err, &gone)
+}
+
+func isTrimmed(err error) bool {
+	var records *types.TrimmedDataAccessException
+	return errors.As(err, &records) || isGone(err)
+}
+
+// trimmed adds ErrTrimmed to the service's own error.
+func trimmed(err error) error {
+	if isTrimmed(err) {
+		return fmt.Errorf("%w (%w)", ErrTrimmed, err)
+	}
+	return err
+}
+
+// apply applies what a read that began at the given time has found.
+func (r *reader) apply(ctx context.Context, begun time.Time, raw []types.Record) error {
+	t := r.tailer
+	if len(raw) == 0 {
+		r.foundNothing(begun)
+		t.position.foundEmpty(r.shard)
+		t.caughtUp(r.shard)
+		return nil
+	}
+	r.notEmpty()
+	records := make([]Record, len(raw))
+	for i := range raw {
+		var err error
+		if records[i], err = fromStream(t.pair.Source.Schema, raw[i]); err != nil {
+			return fmt.Errorf("read shard %s: record %s: %w", r.shard, aws.ToString(raw[i].EventID), err)
+		}
+	}
+	counts, err := Apply(ctx, t.writer, records)
+	if err != nil {
+		if failure, is := failureIn(err); is && failure.Index > 0 {
+			t.position.advance(r.shard, records[failure.Index-1].Sequence)
+		}
+		return fmt.Errorf("replicate shard %s: %w", r.shard, err)
+	}
+	last := records[len(records)-1]
+	t.position.advance(r.shard, last.Sequence)
+	t.applied(r.shard, counts, last.Made)
+	return nil
+}
