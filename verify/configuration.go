@@ -1,0 +1,194 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"reseal/internal/table"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// Setting is a line of the tables' configuration in which they differ, or which could not be checked. It says nothing about the
+// items.
+type Setting struct {
+	What   string `json:"what"`
+	Source string `json:"source"`
+	Target string `json:"target"`
+}
+
+// NotChecked stands for a value that could not be read: the engine doesn't know the call, or the caller may not make it.
+const NotChecked = "not checked"
+
+// configurationAPI is what the lines beyond DescribeTable are read with, where the client has it; *dynamodb.Client does.
+type configurationAPI interface {
+	DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
+	DescribeContinuousBackups(context.Context, *dynamodb.DescribeContinuousBackupsInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeContinuousBackupsOutput, error)
+	ListTagsOfResource(context.Context, *dynamodb.ListTagsOfResourceInput, ...func(*dynamodb.Options)) (*dynamodb.ListTagsOfResourceOutput, error)
+}
+
+// line is a setting's name and value.
+type line struct{ what, value string }
+
+// configuration returns the lines that differ or could not be checked. Reading those of a table may take patience, the SDK's
+// retries included: they are not what the user came for. Its only errors are the context's.
+func configuration(ctx context.Context, o Options, pair table.Pair, patience time.Duration) ([]Setting, error) {
+	source := settingsOf(ctx, o.Source, o.SourceTable, pair.Source, patience)
+	target := settingsOf(ctx, o.Target, o.TargetTable, pair.Target, patience)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read table configuration: %w", err)
+	}
+	differing := []Setting{}
+	for i, s := range source {
+		if t := target[i]; s.value != t.value || s.value == NotChecked {
+			differing = append(differing, Setting{What: s.what, Source: s.value, Target: t.value})
+		}
+	}
+	return differing, nil
+}
+
+// settingsOf returns the same lines for every table.
+func settingsOf(ctx context.Context, api any, name string, info table.Info, patience time.Duration) []line {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	td := info.Raw
+	class := types.TableClassStandard
+	if td.TableClassSummary != nil {
+		class = td.TableClassSummary.TableClass
+	}
+	stream := "off"
+	if view := info.StreamView(); view != "" {
+		stream = string(view)
+	}
+	lines := []line{
+		{"keys", info.Schema.String()},
+		{"local secondary indexes", localIndexes(td)},
+		{"global secondary indexes", globalIndexes(td)},
+		{"encryption", info.Encryption()},
+		{"stream", stream},
+		{"billing", billing(td.ProvisionedThroughput)},
+		{"table class", string(class)},
+		{"deletion protection", onOff(aws.ToBool(td.DeletionProtectionEnabled))},
+	}
+	more := []line{{"time to live", NotChecked}, {"point-in-time recovery", NotChecked}, {"tags", NotChecked}}
+	if client, ok := api.(configurationAPI); ok {
+		more[0].value = timeToLive(ctx, client, name)
+		more[1].value = backups(ctx, client, name)
+		more[2].value = tags(ctx, client, info.ARN)
+	}
+	return append(lines, more...)
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+func billing(p *types.ProvisionedThroughputDescription) string {
+	if p != nil && aws.ToInt64(p.ReadCapacityUnits) > 0 {
+		return fmt.Sprintf("provisioned, %d read and %d write units", aws.ToInt64(p.ReadCapacityUnits), aws.ToInt64(p.WriteCapacityUnits))
+	}
+	return "on demand"
+}
+
+func localIndexes(td *types.TableDescription) string {
+	var list []string
+	for _, index := range td.LocalSecondaryIndexes {
+		list = append(list, indexText(td, index.IndexName, index.KeySchema, index.Projection))
+	}
+	return listText(list)
+}
+
+func globalIndexes(td *types.TableDescription) string {
+	var list []string
+	for _, index := range td.GlobalSecondaryIndexes {
+		text := indexText(td, index.IndexName, index.KeySchema, index.Projection)
+		list = append(list, text+", "+billing(index.ProvisionedThroughput))
+	}
+	return listText(list)
+}
+
+// indexText has the keys' types, too: an item whose attribute has another type than the index's key is refused.
+func indexText(td *types.TableDescription, name *string, keys []types.KeySchemaElement, projection *types.Projection) string {
+	parts := make([]string, 0, len(keys))
+	for _, key := range keys {
+		kind := ""
+		for _, definition := range td.AttributeDefinitions {
+			if aws.ToString(definition.AttributeName) == aws.ToString(key.AttributeName) {
+				kind = string(definition.AttributeType)
+			}
+		}
+		parts = append(parts, fmt.Sprintf("%s %s %s", aws.ToString(key.AttributeName), kind, key.KeyType))
+	}
+	text := aws.ToString(name) + " (" + strings.Join(parts, ", ") + ")"
+	if projection != nil {
+		text += " " + string(projection.ProjectionType)
+		if attributes := slices.Sorted(slices.Values(projection.NonKeyAttributes)); len(attributes) > 0 {
+			text += " " + strings.Join(attributes, ",")
+		}
+	}
+	return text
+}
+
+func listText(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	slices.Sort(list)
+	return strings.Join(list, "; ")
+}
+
+func timeToLive(ctx context.Context, api configurationAPI, name string) string {
+	out, err := api.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &name})
+	if err != nil || out.TimeToLiveDescription == nil {
+		return NotChecked
+	}
+	switch out.TimeToLiveDescription.TimeToLiveStatus {
+	case types.TimeToLiveStatusEnabled, types.TimeToLiveStatusEnabling:
+		return "on, attribute " + aws.ToString(out.TimeToLiveDescription.AttributeName)
+	case types.TimeToLiveStatusDisabled, types.TimeToLiveStatusDisabling:
+		return "off"
+	}
+	return NotChecked // no status, or one of a later API: nothing that could be called equal
+}
+
+func backups(ctx context.Context, api configurationAPI, name string) string {
+	out, err := api.DescribeContinuousBackups(ctx, &dynamodb.DescribeContinuousBackupsInput{TableName: &name})
+	if err != nil || out.ContinuousBackupsDescription == nil || out.ContinuousBackupsDescription.PointInTimeRecoveryDescription == nil {
+		return NotChecked
+	}
+	switch out.ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus {
+	case types.PointInTimeRecoveryStatusEnabled:
+		return "on"
+	case types.PointInTimeRecoveryStatusDisabled:
+		return "off"
+	}
+	return NotChecked
+}
+
+// tags leaves out those of AWS (aws:cloudformation:stack-name and the like): nobody else can set them.
+func tags(ctx context.Context, api configurationAPI, arn string) string {
+	var list []string
+	in := &dynamodb.ListTagsOfResourceInput{ResourceArn: &arn}
+	for {
+		out, err := api.ListTagsOfResource(ctx, in)
+		if err != nil {
+			return NotChecked
+		}
+		for _, tag := range out.Tags {
+			if key := aws.ToString(tag.Key); !strings.HasPrefix(key, "aws:") {
+				list = append(list, key+"="+aws.ToString(tag.Value))
+			}
+		}
+		if in.NextToken = out.NextToken; aws.ToString(in.NextToken) == "" {
+			return listText(list)
+		}
+	}
+}

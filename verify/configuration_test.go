@@ -1,0 +1,230 @@
+package verify_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"reseal/internal/testkit"
+	"reseal/verify"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// backupsUnknown is what this engine's configuration always has: it doesn't know the call.
+var backupsUnknown = verify.Setting{What: "point-in-time recovery", Source: "not checked", Target: "not checked"}
+
+// configured verifies two tables that hold the same items and expects these lines of configuration.
+func (ts *tables) configured(want ...verify.Setting) {
+	ts.t.Helper()
+	result, _ := ts.verify(func(o *verify.Options) { o.Encryption, o.RequestTimeout = "any", time.Second })
+	if !result.Match {
+		ts.t.Errorf("configuration made the verdict: %+v", result)
+	}
+	if !slices.Equal(result.Configuration, want) {
+		ts.t.Errorf("configuration %q, want %q", result.Configuration, want)
+	}
+}
+
+func TestDifferingConfigurationIsListed(t *testing.T) {
+	t.Parallel()
+	ts := tablesOf(t,
+		testkit.TableSpec{Hash: "id:S", Plain: true, Stream: types.StreamViewTypeNewAndOldImages, Provisioned: [2]int64{500, 400}},
+		testkit.TableSpec{Hash: "id:S"})
+	protect(t, ts.engine, ts.source)
+	_, err := ts.engine.UpdateTimeToLive(t.Context(), &dynamodb.UpdateTimeToLiveInput{
+		TableName:               &ts.source,
+		TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expires"), Enabled: aws.Bool(true)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := ts.engine.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: &ts.source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ts.engine.TagResource(t.Context(), &dynamodb.TagResourceInput{
+		ResourceArn: out.Table.TableArn, Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("data")}, {Key: aws.String("cost"), Value: aws.String("1")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts.configured(
+		verify.Setting{What: "encryption", Source: "AWS_OWNED", Target: "KMS"},
+		verify.Setting{What: "stream", Source: "NEW_AND_OLD_IMAGES", Target: "off"},
+		verify.Setting{What: "billing", Source: "provisioned, 500 read and 400 write units", Target: "on demand"},
+		verify.Setting{What: "deletion protection", Source: "on", Target: "off"},
+		verify.Setting{What: "time to live", Source: "on, attribute expires", Target: "off"},
+		backupsUnknown,
+		verify.Setting{What: "tags", Source: "cost=1; team=data", Target: "none"},
+	)
+}
+
+// protect turns on the table's deletion protection until the test ends.
+func protect(t *testing.T, c *dynamodb.Client, table string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	set := func(on bool) error {
+		_, err := c.UpdateTable(ctx, &dynamodb.UpdateTableInput{TableName: &table, DeletionProtectionEnabled: &on})
+		return err
+	}
+	if err := set(true); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := set(false); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// indexed makes a table with a global index on the attribute "at" of the given type, and perhaps a local one.
+func indexed(t *testing.T, c *dynamodb.Client, kind types.ScalarAttributeType, local bool) string {
+	t.Helper()
+	name := fmt.Sprintf("indexed-%s-%s-%v-%d", strings.ReplaceAll(t.Name(), "/", "-"), kind, local, time.Now().UnixNano())
+	key := func(attribute string, role types.KeyType) types.KeySchemaElement {
+		return types.KeySchemaElement{AttributeName: &attribute, KeyType: role}
+	}
+	in := &dynamodb.CreateTableInput{
+		TableName: &name, BillingMode: types.BillingModePayPerRequest,
+		KeySchema: []types.KeySchemaElement{key("id", types.KeyTypeHash), key("n", types.KeyTypeRange)},
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: aws.String("id"), AttributeType: "S"},
+			{AttributeName: aws.String("n"), AttributeType: "N"},
+			{AttributeName: aws.String("at"), AttributeType: kind},
+		},
+		GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{{
+			IndexName: aws.String("byTime"), KeySchema: []types.KeySchemaElement{key("at", types.KeyTypeHash)},
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeInclude, NonKeyAttributes: []string{"z", "a"}},
+		}},
+	}
+	if local {
+		in.LocalSecondaryIndexes = []types.LocalSecondaryIndex{{
+			IndexName: aws.String("mine"), KeySchema: []types.KeySchemaElement{key("id", types.KeyTypeHash), key("at", types.KeyTypeRange)},
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
+		}}
+	}
+	if _, err := c.CreateTable(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := c.DeleteTable(context.WithoutCancel(t.Context()), &dynamodb.DeleteTableInput{TableName: &name}); err != nil {
+			t.Error(err)
+		}
+	})
+	return name
+}
+
+func TestDifferingIndexesAreListed(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, testkit.TableSpec{Hash: "id:S"})
+	text, number := indexed(t, ts.engine, "S", true), indexed(t, ts.engine, "N", false)
+	ts.source, ts.target = text, number
+	ts.configured(
+		verify.Setting{What: "local secondary indexes", Source: "mine (id S HASH, at S RANGE) ALL", Target: "none"},
+		verify.Setting{
+			What:   "global secondary indexes",
+			Source: "byTime (at S HASH) INCLUDE a,z, on demand", Target: "byTime (at N HASH) INCLUDE a,z, on demand",
+		},
+		backupsUnknown,
+	)
+	ts.source = indexed(t, ts.engine, "N", false)
+	ts.configured(backupsUnknown)
+}
+
+func TestConfigurationThatCanNotBeRead(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 2)
+	refused := func(x *testkit.Exchange) *testkit.Response {
+		switch x.Op {
+		case "DescribeTimeToLive", "DescribeContinuousBackups", "ListTagsOfResource":
+			return denied()
+		}
+		return nil
+	}
+	unchecked := func(source, target [2]string) []verify.Setting {
+		return []verify.Setting{
+			{What: "time to live", Source: source[0], Target: target[0]}, backupsUnknown, {What: "tags", Source: source[1], Target: target[1]},
+		}
+	}
+	no, read := [2]string{"not checked", "not checked"}, [2]string{"off", "none"}
+	ts.targetProxy.Use(refused)
+	ts.configured(unchecked(read, no)...)
+	ts.sourceProxy.Use(refused)
+	ts.configured(unchecked(no, no)...)
+	ts.targetProxy.Use(nil)
+	ts.configured(unchecked(no, read)...)
+
+	// Answers that don't tell, or don't come.
+	ts.sourceProxy.Use(nil)
+	for name, hook := range map[string]testkit.Hook{
+		"empty": func(x *testkit.Exchange) *testkit.Response {
+			if x.Op == "DescribeTimeToLive" {
+				return &testkit.Response{Body: []byte(`{}`)}
+			}
+			return nil
+		},
+		"unknown status": func(x *testkit.Exchange) *testkit.Response {
+			if x.Op == "DescribeTimeToLive" {
+				return &testkit.Response{Body: []byte(`{"TimeToLiveDescription":{"TimeToLiveStatus":"PERHAPS"}}`)}
+			}
+			return nil
+		},
+	} {
+		t.Log(name)
+		ts.sourceProxy.Use(hook)
+		ts.targetProxy.Use(hook)
+		ts.configured(verify.Setting{What: "time to live", Source: "not checked", Target: "not checked"}, backupsUnknown)
+	}
+	ts.targetProxy.Use(nil)
+	ts.sourceProxy.Use(on("DescribeTimeToLive", func(_ int, x *testkit.Exchange) *testkit.Response { <-x.Ctx.Done(); return nil }))
+	ts.configured(unchecked(no, read)...)
+}
+
+// TestBackups serves what this engine can't.
+func TestBackups(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 2)
+	recovery := func(status string) testkit.Hook {
+		return on("DescribeContinuousBackups", func(int, *testkit.Exchange) *testkit.Response {
+			return &testkit.Response{Body: fmt.Appendf(nil, `{"ContinuousBackupsDescription":{"ContinuousBackupsStatus":"ENABLED",
+				"PointInTimeRecoveryDescription":{"PointInTimeRecoveryStatus":"%s"}}}`, status)}
+		})
+	}
+	for _, one := range []struct{ source, target, sourceText, targetText string }{
+		{"ENABLED", "DISABLED", "on", "off"},
+		{"DISABLED", "ENABLED", "off", "on"},
+		{"", "DISABLED", "not checked", "off"},
+		{"NEW", "NEW", "not checked", "not checked"},
+	} {
+		ts.sourceProxy.Use(recovery(one.source))
+		ts.targetProxy.Use(recovery(one.target))
+		ts.configured(verify.Setting{What: "point-in-time recovery", Source: one.sourceText, Target: one.targetText})
+	}
+	ts.sourceProxy.Use(recovery("ENABLED"))
+	ts.targetProxy.Use(recovery("ENABLED"))
+	ts.configured()
+}
+
+// TestTags reads all pages of them, in any order, and leaves out those that only AWS can set.
+func TestTags(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 2)
+	pages := func(bodies ...string) testkit.Hook {
+		return on("ListTagsOfResource", func(n int, _ *testkit.Exchange) *testkit.Response {
+			return &testkit.Response{Body: []byte(bodies[(n-1)%len(bodies)])}
+		})
+	}
+	ts.sourceProxy.Use(pages(
+		`{"Tags":[{"Key":"b","Value":"2"},{"Key":"aws:cloudformation:stack-name","Value":"s"}],"NextToken":"more"}`,
+		`{"Tags":[{"Key":"a","Value":"1"}],"NextToken":""}`))
+	ts.targetProxy.Use(pages(`{"Tags":[{"Key":"a","Value":"1"},{"Key":"b","Value":"2"}]}`))
+	ts.configured(backupsUnknown)
+	ts.targetProxy.Use(pages(`{"Tags":[{"Key":"a","Value":"1"}]}`))
+	ts.configured(backupsUnknown, verify.Setting{What: "tags", Source: "a=1; b=2", Target: "a=1"})
+}

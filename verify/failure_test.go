@@ -1,0 +1,362 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"reseal/internal/refuse"
+	"reseal/internal/testkit"
+	"reseal/verify"
+)
+
+// fails runs a verification that must fail, and on the way, not be refused. It returns the error.
+func (ts *tables) fails(ctx context.Context, change ...option) error {
+	ts.t.Helper()
+	result, err := verify.Run(ctx, ts.options(change...))
+	if err == nil || refuse.Is(err) {
+		ts.t.Errorf("want a failure, got %+v, error %v", verdictOf(result), err)
+		return errors.New("none")
+	}
+	if result.Match || result.SourceItems != 0 || result.SourceFingerprint != "" {
+		ts.t.Errorf("a failed run has a result: %+v", result)
+	}
+	return err
+}
+
+// sides calls f for each of the two proxies.
+func (ts *tables) sides(f func(side string, p *testkit.Proxy)) {
+	for _, side := range []string{"source", "target"} {
+		ts.freshProxies()
+		f(side, ts.proxy(side))
+	}
+}
+
+func (ts *tables) proxy(side string) *testkit.Proxy {
+	if side == "source" {
+		return ts.sourceProxy
+	}
+	return ts.targetProxy
+}
+
+func TestThrottlingIsRetriedAndCounted(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 10)
+	ts.damage()
+	ts.sides(func(side string, p *testkit.Proxy) {
+		// Two throttled scans and reads, then keys that stay unprocessed once.
+		scans := on("Scan", func(n int, x *testkit.Exchange) *testkit.Response {
+			if n <= 2 {
+				return testkit.Throttle(x.Op)
+			}
+			return nil
+		})
+		reads := on("BatchGetItem", func(n int, x *testkit.Exchange) *testkit.Response {
+			switch {
+			case n <= 2:
+				return testkit.Throttle(x.Op)
+			case n == 3:
+				unprocessed := change(x.Body, func(o object) {
+					o["Responses"], o["UnprocessedKeys"] = object{}, o["RequestItems"]
+					delete(o, "RequestItems")
+					delete(o, "ReturnConsumedCapacity")
+				})
+				return &testkit.Response{Body: unprocessed}
+			}
+			return nil
+		})
+		p.Use(func(x *testkit.Exchange) *testkit.Response {
+			if response := scans(x); response != nil {
+				return response
+			}
+			return reads(x)
+		})
+		result, _ := ts.verify()
+		ts.expect(result, verdict{sourceItems: 10, targetItems: 10, missing: 1, extra: 1, different: 1})
+		if result.Throttled != 5 {
+			t.Errorf("%s: throttled %d times, want 5", side, result.Throttled)
+		}
+	})
+}
+
+// TestAnswersThatAreNotWhole must not pass for "the table has no such items".
+func TestAnswersThatAreNotWhole(t *testing.T) {
+	t.Parallel()
+	for name, one := range map[string]struct {
+		op   string
+		body func([]byte) []byte
+	}{
+		"scan, nothing at all":    {"Scan", func([]byte) []byte { return []byte(`{}`) }},
+		"scan, no items":          {"Scan", func(b []byte) []byte { return change(b, func(o object) { delete(o, "Items") }) }},
+		"scan, fewer items":       {"Scan", func(b []byte) []byte { return change(b, func(o object) { o["Items"] = o["Items"].([]any)[1:] }) }},
+		"scan, item without key":  {"Scan", func(b []byte) []byte { return []byte(`{"Items":[{"v":{"S":"x"}}],"Count":1}`) }},
+		"scan, key of other type": {"Scan", func(b []byte) []byte { return []byte(`{"Items":[{"id":{"N":"1"}}],"Count":1}`) }},
+		"scan, bad number":        {"Scan", func(b []byte) []byte { return []byte(`{"Items":[{"id":{"S":"1"},"v":{"N":"one"}}],"Count":1}`) }},
+		"scan, bad position": {"Scan", func(b []byte) []byte {
+			return change(b, func(o object) { o["LastEvaluatedKey"] = object{"other": object{"S": "x"}} })
+		}},
+		"scan, same position again": {"Scan", func(b []byte) []byte {
+			return change(b, func(o object) { o["LastEvaluatedKey"] = object{"id": object{"S": "k1"}} })
+		}},
+		"read, nothing at all": {"BatchGetItem", func([]byte) []byte { return []byte(`{}`) }},
+		"read, no responses":   {"BatchGetItem", func([]byte) []byte { return []byte(`{"Responses":{},"UnprocessedKeys":{}}`) }},
+		"read, other item": {"BatchGetItem", func(b []byte) []byte {
+			return []byte(strings.ReplaceAll(string(b), `"k1"`, `"k2"`))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ts := numbered(t, 3)
+			ts.putTarget("id", "k1", "v", "damaged")
+			ts.sides(func(_ string, p *testkit.Proxy) {
+				p.Use(on(one.op, func(_ int, x *testkit.Exchange) *testkit.Response { return answer(x, one.body) }))
+				_ = ts.fails(t.Context(), segments(1), withRepair)
+				if ts.writes() > 0 {
+					t.Errorf("%d writes", ts.writes())
+				}
+			})
+		})
+	}
+}
+
+// strike applies the fault to the n-th request for op on one side, and tells whether there was one. Pages are short on both.
+func (ts *tables) strike(side, op string, n int, fault *testkit.Response) *atomic.Bool {
+	ts.freshProxies()
+	ts.sourceProxy.Use(paged(3, nil))
+	ts.targetProxy.Use(paged(3, nil))
+	struck := new(atomic.Bool)
+	ts.proxy(side).Use(paged(3, on(op, func(i int, _ *testkit.Exchange) *testkit.Response {
+		if i != n {
+			return nil
+		}
+		struck.Store(true)
+		return fault
+	})))
+	return struck
+}
+
+// TestEveryRequestMatters lets each request of a small run with repair fail in turn: for good, which must be an error, or once,
+// which must not change the verdict.
+func TestEveryRequestMatters(t *testing.T) {
+	t.Parallel()
+	for op, least := range map[string]int{"Scan": 4, "BatchGetItem": 3, "BatchWriteItem": 1} {
+		for _, side := range []string{"source", "target"} {
+			if op == "BatchWriteItem" && side == "source" {
+				continue
+			}
+			t.Run(op+" "+side, func(t *testing.T) {
+				t.Parallel()
+				ts := numbered(t, 8)
+				n := 1
+				for ; ; n++ {
+					struck := ts.strike(side, op, n, denied())
+					ts.damage()
+					result, err := verify.Run(t.Context(), ts.options(segments(2), withRepair))
+					if !struck.Load() {
+						if err != nil || !result.Match {
+							t.Errorf("without a fault: %+v, %v", result, err)
+						}
+						break
+					}
+					if err == nil || refuse.Is(err) || result.Match {
+						t.Errorf("request %d denied: %+v, %v", n, result, err)
+					}
+				}
+				if n <= least {
+					t.Errorf("only %d requests", n-1)
+				}
+				if op != "BatchWriteItem" { // a lost write takes long; TestRepairOfALostWrite has it
+					ts.expectWithCuts(side, op, n)
+				}
+			})
+		}
+	}
+}
+
+// expectWithCuts cuts the connection of each of the first n-1 requests in turn.
+func (ts *tables) expectWithCuts(side, op string, n int) {
+	for i := 1; i < n; i++ {
+		struck := ts.strike(side, op, i, &testkit.Response{Cut: true})
+		ts.damage()
+		result, _ := ts.verify(segments(2), withRepair)
+		ts.expect(result, verdict{match: true, sourceItems: 8, targetItems: 8, missing: 1, extra: 1, different: 1, repaired: 3})
+		if !struck.Load() {
+			ts.t.Errorf("there was no request %d", i)
+		}
+	}
+}
+
+// TestServerErrorsThatPersist end with the context here; else with the policy's patience of a minute.
+func TestServerErrorsThatPersist(t *testing.T) {
+	t.Parallel()
+	for _, op := range []string{"Scan", "BatchGetItem"} {
+		t.Run(op, func(t *testing.T) {
+			t.Parallel()
+			ts := numbered(t, 3)
+			ts.damage()
+			ts.sides(func(side string, p *testkit.Proxy) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				p.Use(on(op, func(n int, _ *testkit.Exchange) *testkit.Response {
+					if n == 4 {
+						cancel()
+					}
+					return testkit.Fail(500, "InternalServerError", "try again")
+				}))
+				if err := ts.fails(ctx, segments(1)); !errors.Is(err, context.Canceled) {
+					t.Errorf("%s: %v", side, err)
+				}
+			})
+		})
+	}
+}
+
+func TestInterruption(t *testing.T) {
+	t.Parallel()
+	for name, one := range map[string]struct {
+		op string
+		n  int
+	}{
+		"first scan":            {"Scan", 1},
+		"later scan":            {"Scan", 4},
+		"first look":            {"BatchGetItem", 1},
+		"later look":            {"BatchGetItem", 2},
+		"preflight":             {"DescribeTable", 1},
+		"configuration":         {"DescribeTimeToLive", 1},
+		"last of configuration": {"ListTagsOfResource", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ts := numbered(t, 12)
+			ts.damage()
+			ts.sides(func(side string, p *testkit.Proxy) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				p.Use(paged(2, on(one.op, func(n int, x *testkit.Exchange) *testkit.Response {
+					if n == one.n {
+						cancel()
+						<-x.Ctx.Done() // the request isn't answered: the client gives up
+					}
+					return nil
+				})))
+				if err := ts.fails(ctx, settling(longTime)); !errors.Is(err, context.Canceled) {
+					t.Errorf("%s: %v", side, err)
+				}
+			})
+		})
+	}
+}
+
+// TestInterruptionBetweenLooks cancels while no request is under way: the pause must end at once.
+func TestInterruptionBetweenLooks(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 3)
+	ts.damage()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// After the third look the pause is 400 ms long. The look has been answered by the time that the timer cancels.
+	ts.targetProxy.Use(on("BatchGetItem", func(n int, _ *testkit.Exchange) *testkit.Response {
+		if n == 3 {
+			time.AfterFunc(50*time.Millisecond, cancel)
+		}
+		return nil
+	}))
+	if err := ts.fails(ctx, settling(longTime)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestErrorOfTheReportEndsTheRun(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 5)
+	ts.damage()
+	full := errors.New("disk full")
+	for n := range 3 {
+		calls := 0
+		err := ts.fails(t.Context(), withRepair, func(o *verify.Options) {
+			o.Difference = func(difference) error {
+				if calls++; calls == n+1 {
+					return full
+				}
+				return nil
+			}
+		})
+		if !errors.Is(err, full) || calls != n+1 {
+			t.Errorf("report %d: %v after %d reports", n+1, err, calls)
+		}
+	}
+	if ts.writes() > 0 {
+		t.Errorf("%d writes, though the report failed", ts.writes())
+	}
+}
+
+// TestTooLittleMemory: what could be compared in it is not a verdict on the tables.
+func TestTooLittleMemory(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, testkit.TableSpec{Hash: "id:S"})
+	var items []attrs
+	for i := range 100 {
+		items = append(items, with(fmt.Sprint(i), nil))
+	}
+	testkit.Fill(t, ts.engine, ts.target, items)
+	err := ts.fails(t.Context(), withRepair, func(o *verify.Options) { o.MaxMemory = 10_000 })
+	if !strings.Contains(err.Error(), "--max-memory") {
+		t.Error(err)
+	}
+	if ts.writes() > 0 {
+		t.Errorf("%d writes", ts.writes())
+	}
+	result, _ := ts.verify(func(o *verify.Options) { o.MaxMemory = 100_000 })
+	ts.expect(result, verdict{targetItems: 100, extra: 100})
+}
+
+// TestNothingRunsOn is not parallel: it looks at all goroutines of the process.
+func TestNothingRunsOn(t *testing.T) {
+	ts := numbered(t, 40)
+	for name, hook := range map[string]testkit.Hook{
+		"scan":   paged(1, on("Scan", func(n int, _ *testkit.Exchange) *testkit.Response { return failFrom(n, 9) })),
+		"look":   on("BatchGetItem", func(n int, _ *testkit.Exchange) *testkit.Response { return failFrom(n, 1) }),
+		"repair": on("BatchWriteItem", func(n int, _ *testkit.Exchange) *testkit.Response { return failFrom(n, 1) }),
+		"none":   nil,
+	} {
+		ts.damage()
+		ts.freshProxies()
+		ts.targetProxy.Use(hook)
+		var after atomic.Bool
+		_, err := verify.Run(t.Context(), ts.options(segments(16), withRepair, func(o *verify.Options) {
+			o.Progress = func(verify.Progress) {
+				if after.Load() {
+					t.Errorf("%s: progress after the run", name)
+				}
+			}
+		}))
+		after.Store(true)
+		if (err == nil) != (hook == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+		// A goroutine that has returned may take a moment until it is gone.
+		for deadline := time.Now().Add(10 * time.Second); strings.Contains(stacks(), "reseal/verify."); runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: still running:\n%s", name, stacks())
+			}
+		}
+	}
+}
+
+// failFrom lets the n-th request and all later ones fail.
+func failFrom(n, first int) *testkit.Response {
+	if n < first {
+		return nil
+	}
+	return denied()
+}
+
+func stacks() string {
+	buf := make([]byte, 1<<20)
+	return string(buf[:runtime.Stack(buf, true)])
+}

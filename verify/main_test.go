@@ -1,0 +1,10 @@
+package verify_test
+
+import (
+	"os"
+	"testing"
+
+	"reseal/internal/testkit"
+)
+
+func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }

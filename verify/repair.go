@@ -1,0 +1,38 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	"reseal/internal/call"
+	"reseal/internal/item"
+)
+
+// repair brings the differing items of the target in line by the rule of the seed (write, then re-check against the source),
+// and looks at every one of them afresh. It returns how many still differ. An item is deleted from the target only if the
+// source is without it on a consistent read made just before; if it is back on the one made just after, it is written again.
+func (r *run) repair(ctx context.Context, differing []*candidate) (int, error) {
+	keys := make([]item.Key, len(differing))
+	for i, c := range differing {
+		keys[i] = c.key
+		r.source.forget(c.source)
+		r.target.forget(c.target)
+	}
+	lost := keys
+	for len(lost) > 0 {
+		var err error
+		if lost, err = r.converge.Settle(ctx, lost); err != nil {
+			return 0, fmt.Errorf("repair: %w", err)
+		}
+		if len(lost) > 0 { // a write without an answer may still be carried out; look again when it can't any more
+			if err := call.Sleep(ctx, r.policy.AttemptTimeout()+requestMargin); err != nil {
+				return 0, fmt.Errorf("repair: %w", err)
+			}
+		}
+	}
+	again := settlement{run: r}
+	if err := again.settle(ctx, keys); err != nil {
+		return 0, fmt.Errorf("repair: %w", err)
+	}
+	return len(again.differing), nil
+}

@@ -1,0 +1,138 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"reseal/internal/batch"
+	"reseal/internal/call"
+	"reseal/internal/capacity"
+	"reseal/internal/item"
+	"reseal/internal/scan"
+	"reseal/internal/table"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// side is one of the two tables.
+type side struct {
+	limiter *capacity.Limiter
+	scanner *scan.Scanner
+	reader  *batch.Reader
+	schema  item.Schema
+	read    atomic.Int64 // items that the scan returned
+
+	items int64    // items as last read: those that matched in the join, and those that were looked at since
+	sum   item.Sum // of their digests
+}
+
+// account adds an item, as it was last read, to the side's count and sum.
+func (s *side) account(now state) {
+	if now.exists {
+		s.items++
+		s.sum.Add(now.digest)
+	}
+}
+
+// forget takes an item out of them again, before it is looked at afresh.
+func (s *side) forget(was state) {
+	if was.exists {
+		s.items--
+		s.sum.Sub(was.digest)
+	}
+}
+
+func newSide(api SourceAPI, name string, info table.Info, units float64, policy call.Policy) *side {
+	if units == 0 {
+		units = capacity.DefaultReadUnits(info.Raw)
+	}
+	limiter := capacity.NewLimiter(units)
+	return &side{
+		limiter: limiter,
+		schema:  info.Schema,
+		scanner: &scan.Scanner{API: api, Table: name, Schema: info.Schema, Limiter: limiter, Policy: policy},
+		reader:  &batch.Reader{API: api, Table: name, Schema: info.Schema, Limiter: limiter, Policy: policy},
+	}
+}
+
+// maxActiveSegments bounds the pages held in memory (1 MB each before decoding, one for each table).
+const maxActiveSegments = 16
+
+// scan reads both tables into the join. An error of any page is an error of the whole.
+func (r *run) scan(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(min(r.options.Segments, maxActiveSegments))
+	for segment := range r.options.Segments {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return r.scanSegment(groupCtx, segment) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err // the loop may have ended early without an error of a segment
+	}
+	r.source.items, r.source.sum = r.join.matched()
+	r.target.items, r.target.sum = r.source.items, r.source.sum
+	return nil
+}
+
+// scanSegment reads the segment of both tables page by page, in step: the same items are likely to come at about the same time
+// (nothing of the result depends on it), so few wait in the join.
+func (r *run) scanSegment(ctx context.Context, segment int) error {
+	source := cursor{run: r, side: r.source, which: fromSource, segment: segment}
+	target := cursor{run: r, side: r.target, which: fromTarget, segment: segment}
+	for !source.done || !target.done {
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return source.next(ctx) })
+		group.Go(func() error { return target.next(ctx) })
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cursor is the position in one segment of one table.
+type cursor struct {
+	run     *run
+	side    *side
+	which   origin
+	segment int
+	after   *item.Key
+	done    bool
+}
+
+func (c *cursor) next(ctx context.Context) error {
+	if c.done {
+		return nil
+	}
+	page, err := c.side.scanner.Page(ctx, c.segment, c.run.options.Segments, c.after)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", c.which, err)
+	}
+	for _, it := range page.Items {
+		key, digest, err := c.digest(it)
+		if err != nil {
+			return fmt.Errorf("read %s: segment %d: %w", c.which, c.segment, err)
+		}
+		if err := c.run.join.add(c.which, key, digest); err != nil {
+			return err
+		}
+	}
+	c.side.read.Add(int64(len(page.Items)))
+	c.after, c.done = page.Next, page.Next == nil
+	return nil
+}
+
+func (c *cursor) digest(it item.Item) (item.Key, item.Digest, error) {
+	key, err := c.side.schema.KeyOf(it)
+	if err != nil {
+		return item.Key{}, item.Digest{}, err
+	}
+	digest, err := it.Digest()
+	return key, digest, err
+}

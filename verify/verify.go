@@ -1,0 +1,269 @@
+// Package verify compares two tables item by item while the application may go on writing to the source and a replicator
+// follows it: two scans, a join by key, and for whatever doesn't match a consistent look at both sides until it does, or
+// until it is sure that it never will.
+package verify
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"reseal/internal/batch"
+	"reseal/internal/call"
+	"reseal/internal/capacity"
+	"reseal/internal/converge"
+	"reseal/internal/item"
+	"reseal/internal/refuse"
+	"reseal/internal/scan"
+	"reseal/internal/table"
+	"reseal/internal/ticker"
+)
+
+// SourceAPI is what a verification asks of the source table's client; *dynamodb.Client has it.
+type SourceAPI interface {
+	table.DescribeAPI
+	scan.API
+	batch.ReadAPI
+}
+
+// TargetAPI is what a verification asks of the target table's client; *dynamodb.Client has it. It writes with Repair only.
+type TargetAPI interface {
+	SourceAPI
+	batch.WriteAPI
+}
+
+// Options says what to compare and how.
+type Options struct {
+	Source      SourceAPI
+	SourceTable string // name or ARN
+	Target      TargetAPI
+	TargetTable string // name or ARN
+
+	Segments   int           // of the parallel Scan of each table, 1 to 1,000,000
+	ReadUnits  float64       // limit for each table, units a second; 0: 80 % of a provisioned table's, none on demand
+	Settle     time.Duration // how long an item must differ, with its source unchanged, to count as a difference
+	MaxMemory  int64         // bytes for items that wait for their counterpart; more of them is an error
+	Repair     bool          // bring the target's differing items in line with the source
+	Encryption string        // what the target must have: "kms" (or "") or "any"
+
+	Difference func(Difference) error // called for each difference when it is certain, one at a time; an error ends the run; may be nil
+	Progress   func(Progress)         // called about once a second and at the end; may be nil
+
+	RequestTimeout time.Duration // of one request; 0: 20 s
+}
+
+// Progress is how far a verification has come.
+type Progress struct {
+	SourceItems, TargetItems       int64 // read by the scans
+	SourceExpected, TargetExpected int64 // the tables' ItemCount, up to six hours old
+	Waiting                        int64 // items that have not matched, yet
+	Settling                       bool  // the scans are done, the differences are looked at
+	ReadUnits                      float64
+	Throttled                      int64
+	Elapsed                        time.Duration
+}
+
+// Result is what a verification found. Counts and fingerprints are of each item as it was last read.
+type Result struct {
+	Source            string    `json:"source"`
+	Target            string    `json:"target"`
+	Match             bool      `json:"match"` // no difference is left, and nothing was still changing
+	SourceItems       int64     `json:"source_items"`
+	TargetItems       int64     `json:"target_items"`
+	Missing           int64     `json:"missing"`        // items that only the source has
+	Extra             int64     `json:"extra"`          // items that only the target has
+	Different         int64     `json:"different"`      // items that both have, but not the same
+	StillChanging     int64     `json:"still_changing"` // items whose source changed so often that nothing can be said of them
+	Settled           int64     `json:"settled"`        // items that differed at first and then didn't: replication was under way
+	Repaired          int64     `json:"repaired"`       // of the differences above, those that are gone after Repair
+	SourceFingerprint string    `json:"source_fingerprint"`
+	TargetFingerprint string    `json:"target_fingerprint"`
+	ReadUnits         float64   `json:"read_units"`  // of both tables
+	WriteUnits        float64   `json:"write_units"` // of repairs
+	Throttled         int64     `json:"throttled"`
+	Configuration     []Setting `json:"configuration"` // what differs, or could not be checked, beside the items
+	Encryption        string    `json:"encryption"`    // of the target: "KMS" or "AWS_OWNED"
+	ElapsedSeconds    float64   `json:"elapsed_seconds"`
+}
+
+// Kind is the kind of a difference.
+type Kind string
+
+// The kinds of differences.
+const (
+	Missing       Kind = "missing"
+	Extra         Kind = "extra"
+	Different     Kind = "different"
+	StillChanging Kind = "still_changing"
+)
+
+// Difference is one item that is not the same in both tables.
+type Difference struct {
+	Key          item.Key
+	Kind         Kind
+	Attributes   []string // names of the attributes that differ, where both tables have the item
+	SourceDigest string   // hexadecimal SHA-256 of the canonical encoding; "" where the table hasn't the item
+	TargetDigest string
+}
+
+const (
+	progressInterval = time.Second
+	requestMargin    = 5 * time.Second // beyond a request's time-out, until it can't be carried out any more
+)
+
+// run is one verification.
+type run struct {
+	options  Options
+	pair     table.Pair
+	source   *side
+	target   *side
+	join     *join
+	converge *converge.Converger
+	writes   *capacity.Limiter
+	policy   call.Policy
+	start    time.Time
+	settling chan struct{} // closed when the scans are done
+	result   Result
+}
+
+// Run compares the tables. A nil error means that every page of both was read and every question about an item answered;
+// whether they match is in the result. It returns a *refuse.Error (exit status 2) if it did nothing.
+//
+// A match says that each item was the same in both tables when it was read, at about the same time in both. What becomes of a
+// change made later is up to the replicator, so the verdict that counts is that of a run after the last write.
+//
+//  1. Scan both tables, segment by segment side by side, and join them by key. What matches leaves the join at once.
+//  2. Look at what is left, on both sides with ConsistentRead, until it agrees or has differed for the settling time.
+//  3. With Repair, write the differing items as the source has them, and look at them again.
+func Run(ctx context.Context, options Options) (Result, error) {
+	r, err := prepare(ctx, options)
+	if err != nil {
+		return Result{}, err
+	}
+	var report func()
+	if options.Progress != nil {
+		report = func() { options.Progress(r.progress()) }
+	}
+	stop := ticker.Every(progressInterval, report)
+	err = r.compare(ctx)
+	stop()
+	if err != nil {
+		return Result{}, err
+	}
+	return r.finish(), nil
+}
+
+func prepare(ctx context.Context, o Options) (*run, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	pair, err := table.Preflight(ctx, o.Source, o.SourceTable, o.Target, o.TargetTable, table.Needs{Encryption: o.Encryption})
+	if err != nil {
+		return nil, err
+	}
+	policy := call.Policy{Timeout: o.RequestTimeout}
+	r := &run{
+		options: o, pair: pair, policy: policy, start: time.Now(),
+		source:   newSide(o.Source, o.SourceTable, pair.Source, o.ReadUnits, policy),
+		target:   newSide(o.Target, o.TargetTable, pair.Target, o.ReadUnits, policy),
+		writes:   capacity.NewLimiter(capacity.DefaultWriteUnits(pair.Target.Raw)),
+		join:     newJoin(o.MaxMemory),
+		settling: make(chan struct{}),
+	}
+	r.converge = &converge.Converger{
+		Source: r.source.reader, Target: r.target.reader, Recheck: true,
+		Writer: &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: pair.Target.Schema, Limiter: r.writes, Policy: policy},
+	}
+	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Encryption: pair.Target.Encryption()}
+	r.result.Configuration, err = configuration(ctx, o, pair, policy.AttemptTimeout())
+	return r, err
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Segments < 1 || o.Segments > scan.MaxSegments:
+		return refuse.New("give a number from 1 to 1,000,000", "segments is %d", o.Segments)
+	case o.ReadUnits < 0 || math.IsNaN(o.ReadUnits) || math.IsInf(o.ReadUnits, 0):
+		return refuse.New("give a number above 0", "read units is %g", o.ReadUnits)
+	case o.Settle < 0:
+		return refuse.New("give a duration such as 30s", "settle is %s", o.Settle)
+	case o.MaxMemory <= 0:
+		return refuse.New("give a size such as 256MiB", "max memory is %d bytes", o.MaxMemory)
+	}
+	return nil
+}
+
+func (r *run) compare(ctx context.Context) error {
+	if err := r.scan(ctx); err != nil {
+		return err
+	}
+	close(r.settling)
+	keys, err := r.join.drain(r.source.schema)
+	if err != nil {
+		return err
+	}
+	found := settlement{run: r, report: r.record}
+	if err := found.settle(ctx, keys); err != nil {
+		return err
+	}
+	r.result.Settled = found.settled
+	differing := found.differing
+	count, left := len(differing), len(differing)
+	if r.options.Repair {
+		if left, err = r.repair(ctx, differing); err != nil {
+			return err
+		}
+		r.result.Repaired = int64(count - left)
+	}
+	r.result.Match = left == 0
+	return nil
+}
+
+// record counts and reports a difference.
+func (r *run) record(d Difference) error {
+	switch d.Kind {
+	case Missing:
+		r.result.Missing++
+	case Extra:
+		r.result.Extra++
+	case Different:
+		r.result.Different++
+	case StillChanging:
+		r.result.StillChanging++
+	}
+	if r.options.Difference == nil {
+		return nil
+	}
+	return r.options.Difference(d)
+}
+
+func (r *run) finish() Result {
+	result := r.result
+	result.SourceItems, result.TargetItems = r.source.items, r.target.items
+	result.SourceFingerprint, result.TargetFingerprint = r.source.sum.String(), r.target.sum.String()
+	result.ReadUnits = r.source.limiter.Used() + r.target.limiter.Used()
+	result.WriteUnits = r.writes.Used()
+	result.Throttled = r.throttled()
+	result.ElapsedSeconds = time.Since(r.start).Seconds()
+	return result
+}
+
+func (r *run) throttled() int64 {
+	return r.source.limiter.Throttled() + r.target.limiter.Throttled() + r.writes.Throttled()
+}
+
+func (r *run) progress() Progress {
+	settling := false
+	select {
+	case <-r.settling:
+		settling = true
+	default:
+	}
+	return Progress{
+		SourceItems: r.source.read.Load(), TargetItems: r.target.read.Load(),
+		SourceExpected: r.pair.Source.Items, TargetExpected: r.pair.Target.Items,
+		Waiting: r.join.waiting(), Settling: settling,
+		ReadUnits: r.source.limiter.Used() + r.target.limiter.Used(),
+		Throttled: r.throttled(), Elapsed: time.Since(r.start),
+	}
+}
