@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"reseal/internal/refuse"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// remedies says for each type of flag what may be given. pflag's own words for it are those of the strconv package.
+var remedies = map[string]string{
+	"int":      "give a whole number",
+	"duration": "give a duration such as 30s or 5m",
+	"bool":     "give true or false, or nothing for true",
+	"units":    "give a number of units a second, above 0",
+	"size":     "give a size above 0, such as 256MiB",
+}
+
+// flagError refuses a flag that is unknown or has a value that it can't have.
+func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		flag := invalid.GetFlag()
+		remedy, is := remedies[flag.Value.Type()]
+		if choice, isChoice := flag.Value.(*choiceFlag); isChoice {
+			remedy, is = "use "+strings.Join(choice.choices, " or "), true
+		}
+		if is {
+			return refuse.Because(err, remedy, "--%s %q is not understood", flag.Name, invalid.GetValue())
+		}
+	}
+	return refuse.Because(err, seeHelp(cmd), "%s", err)
+}
+
+// textFlag is any text; help shows its kind.
+type textFlag struct {
+	value *string
+	kind  string
+}
+
+var _ pflag.Value = (*textFlag)(nil)
+
+func (t *textFlag) String() string {
+	if t.value == nil {
+		return ""
+	}
+	return *t.value
+}
+
+func (t *textFlag) Set(text string) error {
+	*t.value = text
+	return nil
+}
+
+func (t *textFlag) Type() string { return t.kind }
+
+// text defines a flag of any text.
+func text(f *pflag.FlagSet, value *string, name, kind, usage string) {
+	f.Var(&textFlag{value, kind}, name, usage)
+}
+
+// choiceFlag is one of some words.
+type choiceFlag struct {
+	value   *string
+	choices []string
+}
+
+var _ pflag.Value = (*choiceFlag)(nil)
+
+func (c *choiceFlag) String() string {
+	if c.value == nil {
+		return ""
+	}
+	return *c.value
+}
+
+func (c *choiceFlag) Set(text string) error {
+	if !slices.Contains(c.choices, text) {
+		return fmt.Errorf("choice: %q", text)
+	}
+	*c.value = text
+	return nil
+}
+
+func (c *choiceFlag) Type() string { return strings.Join(c.choices, "|") }
+
+// choice defines a flag that is one of some words, the first of them if it isn't given.
+func choice(f *pflag.FlagSet, value *string, name, usage string, choices ...string) {
+	*value = choices[0]
+	f.Var(&choiceFlag{value, choices}, name, usage)
+}
+
+// unitsFlag is a number of capacity units a second, above zero; zero if the flag isn't given.
+type unitsFlag float64
+
+var _ pflag.Value = (*unitsFlag)(nil)
+
+func (u *unitsFlag) String() string {
+	if *u == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(float64(*u), 'g', -1, 64)
+}
+
+func (u *unitsFlag) Set(text string) error {
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(value) || math.IsInf(value, 0) || value <= 0 {
+		return fmt.Errorf("units a second: %q", text)
+	}
+	*u = unitsFlag(value)
+	return nil
+}
+
+func (u *unitsFlag) Type() string { return "units" }
+
+// sizeFlag is a number of bytes above zero, such as 256MiB.
+type sizeFlag int64
+
+var _ pflag.Value = (*sizeFlag)(nil)
+
+// String is the size in the largest unit of which it is a whole number.
+func (s *sizeFlag) String() string {
+	bytes, unit := int64(*s), 0
+	names := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	for bytes != 0 && bytes%1024 == 0 && unit < len(names)-1 {
+		bytes, unit = bytes/1024, unit+1
+	}
+	return strconv.FormatInt(bytes, 10) + names[unit]
+}
+
+func (s *sizeFlag) Set(text string) error {
+	bytes, err := humanize.ParseBytes(text)
+	if err != nil || bytes == 0 || bytes > math.MaxInt64 {
+		return fmt.Errorf("size: %q", text)
+	}
+	*s = sizeFlag(bytes)
+	return nil
+}
+
+func (s *sizeFlag) Type() string { return "size" }

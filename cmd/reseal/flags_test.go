@@ -1,0 +1,148 @@
+package main
+
+import (
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// sides are the flags, with their defaults, that all commands on two tables have (DESIGN section 6).
+var sides = map[string]string{
+	"source": "", "target": "", "region": "", "profile": "", "endpoint-url": "",
+	"source-region": "", "source-profile": "", "source-role-arn": "", "source-endpoint-url": "",
+	"target-region": "", "target-profile": "", "target-role-arn": "", "target-endpoint-url": "",
+	"encryption": "kms", "output": "text", "no-progress": "false",
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	with := func(own map[string]string) map[string]string {
+		all := maps.Clone(sides)
+		maps.Copy(all, own)
+		return all
+	}
+	want := map[string]map[string]string{
+		"seed": with(map[string]string{
+			"segments": "16", "read-units": "", "write-units": "", "recheck": "all", "checkpoint": "", "restart": "false", "dry-run": "false",
+		}),
+		"replicate": with(map[string]string{"from": "trim-horizon", "until-idle": "0s", "checkpoint": "", "restart": "false"}),
+		"verify": with(map[string]string{
+			"segments": "16", "read-units": "", "settle": "30s", "max-memory": "256MiB", "repair": "false", "report": "",
+		}),
+		"demo": {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
+	}
+	for _, cmd := range rootCommand(io.Discard, io.Discard).Commands() {
+		got := map[string]string{}
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { got[f.Name] = f.DefValue })
+		if !maps.Equal(got, want[cmd.Name()]) {
+			t.Errorf("%s: flags\n%v, want\n%v", cmd.Name(), got, want[cmd.Name()])
+		}
+		delete(want, cmd.Name())
+	}
+	if len(want) > 0 {
+		t.Errorf("no commands: %v", slices.Sorted(maps.Keys(want)))
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "seed", "replicate", "verify", "demo"} {
+		args := strings.Fields(name + " --help")
+		o := reseal(t, args...).want(0)
+		if o.stderr != "" {
+			t.Errorf("%v: %s", args, o)
+		}
+		for _, part := range []string{"Usage:\n  reseal", "Examples:\n  reseal ", "Flags:\n", "--help"} {
+			if !strings.Contains(o.stdout, part) {
+				t.Errorf("%v: no %q", args, part)
+			}
+		}
+		for line := range strings.Lines(o.stdout) {
+			if len(line) > 120 || strings.Contains(line, "\t") {
+				t.Errorf("%v: a line of %d columns: %s", args, len(line)-1, line)
+			}
+		}
+		if again := reseal(t, append([]string{"help"}, strings.Fields(name)...)...).want(0); again.stdout != o.stdout {
+			t.Errorf("%v: help is another one: %s", args, again)
+		}
+	}
+	if root := reseal(t).want(0); !strings.Contains(root.stdout, `Use "reseal [command] --help"`) {
+		t.Errorf("the help doesn't say how to see a command's flags: %s", root)
+	}
+}
+
+func TestUnitsFlag(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]float64{"1": 1, "0.5": 0.5, "2000": 2000, "1e3": 1000} {
+		var u unitsFlag
+		if err := u.Set(text); err != nil || float64(u) != want {
+			t.Errorf("%q: %v, %v", text, u, err)
+		}
+	}
+	for _, text := range []string{"", "0", "-0", "-1", "abc", "5 units", "NaN", "inf", "-Inf", "1e400"} {
+		u := unitsFlag(7)
+		if err := u.Set(text); err == nil || u != 7 {
+			t.Errorf("%q: %v, %v", text, u, err)
+		}
+	}
+	u := unitsFlag(0)
+	if u.String() != "" {
+		t.Errorf("no limit is %q", u.String())
+	}
+	if u = 2.5; u.String() != "2.5" {
+		t.Errorf("2.5 is %q", u.String())
+	}
+}
+
+func TestSizeFlag(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{
+		"256MiB": 256 << 20, "256mib": 256 << 20, "1": 1, "100B": 100, "2 GiB": 2 << 30, "1MB": 1_000_000, "0.5KiB": 512,
+	} {
+		var s sizeFlag
+		if err := s.Set(text); err != nil || int64(s) != want {
+			t.Errorf("%q: %d, %v", text, s, err)
+		}
+		var again sizeFlag
+		if err := again.Set(s.String()); err != nil || again != s {
+			t.Errorf("%q: %q reads as %d", text, s.String(), again)
+		}
+	}
+	for _, text := range []string{"", "0", "0.2", "-1", "-1MiB", "abc", "1XB", "MiB", "9999999999GiB", "NaN"} {
+		s := sizeFlag(7)
+		if err := s.Set(text); err == nil || s != 7 {
+			t.Errorf("%q: %d, %v", text, s, err)
+		}
+	}
+	for size, want := range map[sizeFlag]string{
+		0: "0B", 1: "1B", 1023: "1023B", 1024: "1KiB", 256 << 20: "256MiB", 1 << 60: "1048576TiB", math.MaxInt64: "9223372036854775807B",
+	} {
+		if got := size.String(); got != want {
+			t.Errorf("%d: %q, want %q", size, got, want)
+		}
+	}
+}
+
+func TestChoiceFlag(t *testing.T) {
+	t.Parallel()
+	value := ""
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	choice(f, &value, "color", "", "red", "green")
+	flag := f.Lookup("color")
+	if value != "red" || flag.DefValue != "red" || flag.Value.Type() != "red|green" {
+		t.Errorf("default: %q, %q, %q", value, flag.DefValue, flag.Value.Type())
+	}
+	err := f.Parse([]string{"--color", "blue"})
+	if got := flagError(&cobra.Command{Use: "paint"}, err).Error(); got != `--color "blue" is not understood: use red or green` || value != "red" {
+		t.Errorf("blue: %q, %q", got, value)
+	}
+	if err := f.Parse([]string{"--color", "green"}); err != nil || value != "green" {
+		t.Errorf("green: %v, %q", err, value)
+	}
+}

@@ -1,0 +1,20 @@
+// Command reseal moves a live DynamoDB table into another one and proves that nothing was lost.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	// Who reads our output may go away. With SIGPIPE caught, a write of progress fails and the copy goes on, and a result that
+	// can't be written is an error like any other. (Notify, not Ignore: child processes would inherit that.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}

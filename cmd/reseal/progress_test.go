@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"reseal/replicate"
+	"reseal/seed"
+	"reseal/verify"
+)
+
+// paced returns a progress whose clock goes on by a second at each call of tick.
+func paced(columns int) (p *progress, out *bytes.Buffer, tick func()) {
+	clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	out = &bytes.Buffer{}
+	p = &progress{out: out, on: true, interval: lineInterval, now: func() time.Time { return clock }, lastLine: clock}
+	if columns > 0 {
+		p.columns = func() int { return columns }
+	}
+	return p, out, func() { clock = clock.Add(time.Second) }
+}
+
+// seeding is a seed of 50,000 items after so many seconds at 2,000 items a second.
+func seeding(seconds int64) seed.Progress {
+	return seed.Progress{
+		ItemsRead: 2000 * seconds, ItemsWritten: 2000 * seconds, ItemsExpected: 50_000,
+		ReadUnits: float64(1000 * seconds), WriteUnits: float64(2000 * seconds), Throttled: 3,
+		SegmentsDone: int(seconds) / 2, Segments: 16,
+	}
+}
+
+func TestProgressLines(t *testing.T) {
+	t.Parallel()
+	p, out, tick := paced(0)
+	for second := range int64(25) {
+		p.seed(seeding(second))
+		tick()
+	}
+	p.finish()
+	want := "seed: 20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled, 3,000 units/s, 5/16 segments\n" +
+		"seed: 40,000/50,000 items, 2,000 items/s, ETA 5s, 3 throttled, 3,000 units/s, 10/16 segments\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+func TestProgressOfEachCommand(t *testing.T) {
+	t.Parallel()
+	p, out, tick := paced(0)
+	p.interval = time.Second
+	last := func(want string) {
+		t.Helper()
+		if got := strings.TrimSuffix(out.String(), "\n"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		out.Reset()
+		tick()
+	}
+	tick()
+	p.verify(verify.Progress{SourceItems: 10, TargetItems: 20, SourceExpected: 50, TargetExpected: 60, Waiting: 10, ReadUnits: 5})
+	last("verify: 30/110 items, 0 items/s, 0 throttled, 0 units/s, 10 unmatched")
+	p.verify(verify.Progress{SourceItems: 30, TargetItems: 40, SourceExpected: 50, TargetExpected: 60, Waiting: 1, ReadUnits: 8, Throttled: 1})
+	last("verify: 70/110 items, 40 items/s, ETA 1s, 1 throttled, 3 units/s, 1 unmatched")
+	p.verify(verify.Progress{SourceItems: 50, TargetItems: 60, SourceExpected: 50, TargetExpected: 60, Waiting: 1, Settling: true, ReadUnits: 11, Throttled: 1})
+	last("verify: settling 1 item that did not match, 1 throttled, 3 units/s")
+
+	p, out, tick = paced(0)
+	p.interval = time.Second
+	tick()
+	p.replicate(replicate.Progress{Counts: replicate.Counts{Records: 1234}, ActiveShards: 4, Lag: 1499 * time.Millisecond})
+	last("replicate: 1,234 records, 0 records/s, lag 1s, 0 throttled, 0 units/s, 4 active shards")
+
+	p, out, tick = paced(0)
+	p.interval = time.Second
+	tick()
+	p.seed(seed.Progress{ItemsWritten: 11, ItemsExpected: 10, Segments: 1}) // ItemCount is hours old
+	last("seed: 11 items, 0 items/s, 0 throttled, 0 units/s, 0/1 segments")
+}
+
+func TestProgressOff(t *testing.T) {
+	t.Parallel()
+	for _, columns := range []int{0, 80} {
+		p, out, tick := paced(columns)
+		p.on = false
+		for second := range int64(25) {
+			p.seed(seeding(second))
+			tick()
+		}
+		p.finish()
+		if out.Len() > 0 {
+			t.Errorf("%d columns: %q", columns, out)
+		}
+	}
+}
+
+// screen is one line of a terminal. It fails the test if more than the line is touched.
+type screen struct {
+	t       *testing.T
+	columns int
+	line    []rune
+	at      int
+}
+
+// show interprets what was written to the terminal.
+func (s *screen) show(written string) {
+	s.t.Helper()
+	for written != "" {
+		r, size := utf8.DecodeRuneInString(written)
+		switch {
+		case strings.HasPrefix(written, "\x1b[2K"):
+			s.line, size = s.line[:0], len("\x1b[2K")
+		case strings.HasPrefix(written, "\x1b[0K"):
+			s.line, size = s.line[:min(s.at, len(s.line))], len("\x1b[0K")
+		case r == '\r':
+			s.at = 0
+		case r < ' ':
+			s.t.Fatalf("control character in %q", written)
+		default:
+			for len(s.line) <= s.at {
+				s.line = append(s.line, ' ')
+			}
+			s.line[s.at] = r
+			if s.at++; s.at >= s.columns {
+				s.t.Fatalf("the line of %d columns is full: %q", s.columns, string(s.line))
+			}
+		}
+		written = written[size:]
+	}
+}
+
+func (s *screen) text() string { return strings.TrimRight(string(s.line), " ") }
+
+func TestProgressBar(t *testing.T) {
+	t.Parallel()
+	for columns, want := range map[int]string{
+		40:  "  40% |███     |  20,000/50,000 items",
+		80:  "  40% |████       |  20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled",
+		120: "  40% |████████            |  20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled, 3,000 units/s, 5/16 segments",
+		0:   "  40% |████       |  20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled", // a width that can't be found out
+		20:  "  40% |█  |  20,0",
+		5:   "",
+	} {
+		p, out, tick := paced(max(columns, 1))
+		p.columns = func() int { return columns }
+		s := &screen{t: t, columns: columns}
+		if columns == 0 {
+			s.columns = 80
+		}
+		if columns < 15 { // no room for anything: it must not fail, that's all
+			s.columns = 1000
+		}
+		for second := range int64(30) { // to more items than expected
+			p.seed(seeding(second))
+			s.show(out.String())
+			out.Reset()
+			if got := s.text(); second == 10 && want != "" && got != want {
+				t.Errorf("%d columns:\n%q, want\n%q", columns, got, want)
+			}
+			if strings.Contains(s.text(), "50,000/50,000") && !strings.HasPrefix(s.text(), "  99% ") {
+				t.Errorf("%d columns: %q", columns, s.text())
+			}
+			tick()
+		}
+		if got := s.text(); columns == 80 && !strings.HasSuffix(got, "  58,000 items, 2,000 items/s, 3 throttled, 3,000 units/s") {
+			t.Errorf("past the end: %q", got)
+		}
+		p.finish()
+		s.show(out.String())
+		if s.text() != "" || s.at != 0 {
+			t.Errorf("%d columns: %q is left", columns, s.text())
+		}
+	}
+}
+
+// TestProgressBarOfVerify goes from a bar with an end to one without.
+func TestProgressBarOfVerify(t *testing.T) {
+	t.Parallel()
+	p, out, tick := paced(80)
+	s := &screen{t: t, columns: 80}
+	for second := range int64(10) {
+		v := verify.Progress{SourceItems: 100 * second, TargetItems: 100 * second, SourceExpected: 500, TargetExpected: 500, Waiting: 7}
+		v.Settling = second >= 5
+		p.verify(v)
+		s.show(out.String())
+		out.Reset()
+		if got := s.text(); v.Settling != strings.HasSuffix(got, "  settling 7 items that did not match, 0 throttled, 0 units/s") {
+			t.Errorf("%q", got)
+		}
+		tick()
+	}
+	p.finish()
+	s.show(out.String())
+	if s.text() != "" {
+		t.Errorf("%q is left", s.text())
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"reseal/internal/refuse"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses (DESIGN section 6). Scripts rely on them.
+const (
+	exitDone        = 0
+	exitDifferent   = 1   // verify and demo: the tables do not match
+	exitRefused     = 2   // bad flags or a failed preflight check: nothing was written
+	exitFailed      = 3   // failed on the way
+	exitInterrupted = 130 // SIGINT or SIGTERM, checkpoint saved
+)
+
+// errDifferent says that the tables do not match; the report says how.
+var errDifferent = errors.New("the tables do not match")
+
+// run executes one command line and returns its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := rootCommand(stdout, stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	status := exitStatus(ctx, err)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "reseal: "+message(status, err))
+	}
+	return status
+}
+
+func exitStatus(ctx context.Context, err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case ctx.Err() != nil && onlyCanceled(err):
+		return exitInterrupted
+	case errors.Is(err, errDifferent):
+		return exitDifferent
+	case refuse.Is(err):
+		return exitRefused
+	default:
+		return exitFailed
+	}
+}
+
+// onlyCanceled tells whether the error says nothing but that the context ended. An error that was joined to it, such as that of
+// a checkpoint that couldn't be saved, must not pass for a clean stop.
+func onlyCanceled(err error) bool {
+	switch wrapper := err.(type) { //nolint:errorlint // it goes down the tree itself
+	case interface{ Unwrap() []error }:
+		for _, one := range wrapper.Unwrap() {
+			if !onlyCanceled(one) {
+				return false
+			}
+		}
+		return true
+	case interface{ Unwrap() error }:
+		if inner := wrapper.Unwrap(); inner != nil {
+			return onlyCanceled(inner)
+		}
+	}
+	return errors.Is(err, context.Canceled)
+}
+
+// message is the error on one line.
+func message(status int, err error) string {
+	text := err.Error()
+	if status == exitInterrupted {
+		text = "interrupted"
+		if s := (*stopped)(nil); errors.As(err, &s) {
+			text += " after " + s.done + s.next
+		}
+	}
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// stopped is an error that struck on the way, with what to do next.
+type stopped struct {
+	err  error
+	done string // how much was done in this run
+	next string // begins with "; ", or is empty
+}
+
+func (s *stopped) Error() string { return s.err.Error() + s.next }
+
+func (s *stopped) Unwrap() error { return s.err }
+
+func rootCommand(stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "reseal",
+		Short: "Move a live DynamoDB table into another, KMS-encrypted one without losing an update",
+		Long: `reseal moves a live Amazon DynamoDB table into another one, first of all into one that is encrypted with a KMS key,
+without stopping the application that writes to it, and proves that nothing was lost.
+
+  1. Enable the source's stream, create the target, and run "reseal replicate" (or its Lambda).
+  2. reseal seed     copies the table beside it, and re-checks every item against the live source.
+  3. reseal verify   compares both tables and exits with 0 only if they hold the same items.
+  4. Point the application at the target; delete the source.
+
+Exit status: 0 done (verify: match); 1 differences found; 2 refused, nothing written; 3 failed on the way;
+130 interrupted. AWS configuration is read as by every AWS tool: environment, shared config,
+AWS_ENDPOINT_URL_DYNAMODB.`,
+		Example: `  reseal demo
+  reseal replicate --source cities --target cities-encrypted --checkpoint replicate.json
+  reseal seed      --source cities --target cities-encrypted --segments 16
+  reseal verify    --source cities --target cities-encrypted --output json`,
+		SilenceUsage:          true,
+		SilenceErrors:         true,
+		DisableFlagsInUseLine: true,
+		Args:                  noArguments,
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
+	root.AddCommand(seedCommand(), replicateCommand(), verifyCommand(), demoCommand())
+	return root
+}
+
+// helpCommand is cobra's, but refuses what it doesn't know; cobra's own ends well then.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Show a command's help and flags",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return notUnderstood(cmd.Root(), strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// noArguments refuses what is not a flag.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return notUnderstood(cmd, args[0])
+}
+
+func notUnderstood(cmd *cobra.Command, what string) error {
+	return refuse.New(seeHelp(cmd), "%q is not understood", what)
+}
+
+func seeHelp(cmd *cobra.Command) string { return fmt.Sprintf("see %q", cmd.CommandPath()+" --help") }

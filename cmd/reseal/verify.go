@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"reseal/verify"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func verifyCommand() *cobra.Command {
+	var j job
+	var o verify.Options
+	var readUnits unitsFlag
+	maxMemory := sizeFlag(256 << 20)
+	var reportPath string
+	cmd := &cobra.Command{
+		Use:   "verify --source S --target T",
+		Short: "Compare both tables; exit with 0 only if they hold the same items",
+		Long: `verify reads both tables once, compares every item, and looks again at what differs with consistent reads: what a
+replication under way repairs within --settle is no difference, a lost update is one. It may run while the application
+writes.
+
+Exit status 0: they match. 1: they don't, or an item never stood still. 3: it could not be found out, which is never a
+match; a report is then incomplete.`,
+		Example: `  reseal verify --source cities --target cities-encrypted
+  reseal verify --source cities --target cities-encrypted --report differences.jsonl --output json
+  reseal verify --source cities --target cities-encrypted --repair`,
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		source, target, err := j.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		o.Source, o.SourceTable, o.Target, o.TargetTable = source.DB, source.Table, target.DB, target.Table
+		o.ReadUnits, o.MaxMemory, o.Encryption = float64(readUnits), int64(maxMemory), j.encryption
+		report, err := openReport(reportPath)
+		if err != nil {
+			return err
+		}
+		o.Difference = report.write
+		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		o.Progress = progress.verify
+		result, err := verify.Run(cmd.Context(), o)
+		progress.finish()
+		if err := report.close(err); err != nil {
+			return err
+		}
+		result.Source, result.Target = source.Given, target.Given
+		if err := j.print(cmd, result, func(out io.Writer) error { return printVerify(out, result) }); err != nil {
+			return err
+		}
+		if !result.Match {
+			return errDifferent
+		}
+		return nil
+	}
+	j.addTo(cmd, func(f *pflag.FlagSet) {
+		f.IntVar(&o.Segments, "segments", 16, "segments of the parallel Scan of each table, 1 to 1,000,000")
+		f.Var(&readUnits, "read-units", "most read units a second from each table (default: 80 % of what is provisioned)")
+		f.DurationVar(&o.Settle, "settle", 30*time.Second, "how long a difference must last, its source unchanged, to count as one")
+		f.Var(&maxMemory, "max-memory", "memory for items that wait for their counterpart")
+		f.BoolVar(&o.Repair, "repair", false, "write the target's differing items as the source has them, and look again")
+		text(f, &reportPath, "report", "file", "where to write the differences, a line of JSON each: key, kind, attribute names")
+	})
+	return cmd
+}
+
+func printVerify(out io.Writer, r verify.Result) error {
+	err := errors.Join(heading(out, "%s", verdict(r)), lines(
+		out,
+		"source", r.Source,
+		"target", r.Target+" (encryption: "+r.Encryption+")",
+		"source items", count(r.SourceItems),
+		"target items", count(r.TargetItems),
+		"missing", count(r.Missing),
+		"extra", count(r.Extra),
+		"different", count(r.Different),
+		"still changing", count(r.StillChanging),
+		"settled", count(r.Settled)+" (differed at first, replication was under way)",
+		"repaired", count(r.Repaired),
+		"source fingerprint", r.SourceFingerprint,
+		"target fingerprint", r.TargetFingerprint,
+		"read units", units(r.ReadUnits),
+		"time", seconds(r.ElapsedSeconds),
+	))
+	if len(r.Configuration) == 0 {
+		return err
+	}
+	var settings []string
+	for _, s := range r.Configuration {
+		settings = append(settings, s.What, "source: "+s.Source+"; target: "+s.Target)
+	}
+	return errors.Join(
+		err,
+		heading(out, "Table configuration that differs or was not checked (not part of the verdict):"),
+		lines(out, settings...),
+	)
+}
+
+func verdict(r verify.Result) string {
+	switch {
+	case r.Match && r.Repaired > 0:
+		return "MATCH: both tables hold the same items, now that " + count(r.Repaired) + " were repaired."
+	case r.Match:
+		return "MATCH: both tables hold the same items."
+	case r.Missing+r.Extra+r.Different == 0:
+		return "NO MATCH: some items never stood still. Verify again when the application writes less."
+	default:
+		return "NO MATCH: the tables do not hold the same items."
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"reseal/internal/testkit"
+	"reseal/verify"
+)
+
+// verifyFields are those of the contract (DESIGN section 6).
+var verifyFields = []string{
+	"command", "source", "target", "match", "source_items", "target_items", "missing", "extra", "different", "settled", "repaired",
+	"source_fingerprint", "target_fingerprint", "read_units", "configuration", "encryption", "elapsed_seconds",
+}
+
+func TestVerifyDifferences(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 20)
+	ts.run("seed").want(0)
+	ts.damage()
+
+	o := ts.run("verify", "--settle", "100ms", "--report", "r.jsonl", "--output", "json").want(1)
+	if o.stderr != "reseal: the tables do not match\n" {
+		t.Errorf("stderr: %s", o)
+	}
+	object := o.object()
+	hasAll(t, object, verifyFields)
+	counts := map[string]any{
+		"command": "verify", "match": false, "source_items": 20.0, "target_items": 20.0, "missing": 1.0, "extra": 1.0, "different": 1.0, "repaired": 0.0,
+	}
+	has(t, object, counts)
+	if object["source_fingerprint"] == object["target_fingerprint"] {
+		t.Error("the fingerprints are the same")
+	}
+	for _, one := range object["configuration"].([]any) {
+		hasAll(t, one.(map[string]any), []string{"what", "source", "target"})
+	}
+	checkReport(t, filepath.Join(o.folder, "r.jsonl"))
+
+	text := ts.run("verify", "--settle", "100ms").want(1)
+	if want := regexp.MustCompile(`(?s)^NO MATCH: .*\n  missing +1\n  extra +1\n  different +1\n`); !want.MatchString(text.stdout) {
+		t.Errorf("text: %s", text)
+	}
+
+	repaired := ts.run("verify", "--settle", "100ms", "--repair", "--output", "json").want(0)
+	counts["match"], counts["repaired"] = true, 3.0
+	has(t, repaired.object(), counts)
+	ts.mustBeEqual()
+
+	text = ts.run("verify").want(0)
+	if want := regexp.MustCompile(`(?s)^MATCH: both tables hold the same items\.\n.*\n  source fingerprint [0-9a-f]{64}\n  target fingerprint [0-9a-f]{64}\n`); !want.MatchString(text.stdout) || text.stderr != "" {
+		t.Errorf("text: %s", text)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	for want, r := range map[string]verify.Result{
+		"MATCH: both tables hold the same items.":                                                {Match: true},
+		"MATCH: both tables hold the same items, now that 3 were repaired.":                      {Match: true, Missing: 3, Repaired: 3},
+		"NO MATCH: the tables do not hold the same items.":                                       {Extra: 1, StillChanging: 1},
+		"NO MATCH: some items never stood still. Verify again when the application writes less.": {StillChanging: 1},
+	} {
+		if got := verdict(r); got != want {
+			t.Errorf("%+v: %q", r, got)
+		}
+	}
+}
+
+// checkReport expects the lines of the three differences.
+func checkReport(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(content)) {
+		var one struct {
+			Key          struct{ ID struct{ S string } }
+			Kind         string
+			Attributes   []string
+			SourceDigest string `json:"source_digest"`
+			TargetDigest string `json:"target_digest"`
+		}
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			t.Errorf("line %q: %v", line, err)
+		}
+		if (one.SourceDigest == "") != (one.Kind == "extra") || (one.TargetDigest == "") != (one.Kind == "missing") {
+			t.Errorf("digests: %s", line)
+		}
+		got = append(got, one.Kind+" "+one.Key.ID.S+" "+strings.Join(one.Attributes, ","))
+	}
+	slices.Sort(got)
+	if want := []string{"different item-00001 v", "extra item-extra ", "missing item-00000 "}; !slices.Equal(got, want) {
+		t.Errorf("report: %q, want %q", got, want)
+	}
+}
+
+func TestVerifyFails(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 20)
+	ts.run("seed").want(0)
+	for name, proxy := range map[string]*testkit.Proxy{"source": ts.sourceProxy, "target": ts.targetProxy} {
+		proxy.Use(func(x *testkit.Exchange) *testkit.Response {
+			if x.Op == "Scan" && segmentOf(x) == 7 {
+				return testkit.Fail(http.StatusBadRequest, "com.amazon.coral.service#AccessDeniedException", "not authorized to perform: dynamodb:Scan")
+			}
+			return nil
+		})
+		for _, output := range []string{"text", "json"} {
+			t.Run(name+" "+output, func(t *testing.T) {
+				ts.run("verify", "--output", output).want(3).says("AccessDeniedException", "dynamodb:Scan")
+			})
+		}
+		proxy.Use(nil)
+	}
+}
+
+func TestVerifyInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			ts := newTables(t, 20) // the target stays empty: they are never compared
+			held := newEvent()
+			hold := func(x *testkit.Exchange) *testkit.Response {
+				if x.Op == "Scan" {
+					held.happen()
+					<-x.Ctx.Done()
+				}
+				return nil
+			}
+			ts.sourceProxy.Use(hold)
+			ts.targetProxy.Use(hold)
+			p := start(t, command{args: ts.args("verify", "--output", "json")})
+			p.reach("it scanned", held.c)
+			p.signal(signal)
+			if o := p.await().want(130).says(); o.stderr != "reseal: interrupted\n" {
+				t.Errorf("stderr: %s", o)
+			}
+		})
+	}
+}
