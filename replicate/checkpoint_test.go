@@ -106,7 +106,9 @@ func (f *fixture) wantRefused(o Options, words string) {
 func (f *fixture) refusal(o Options, words string) error {
 	f.t.Helper()
 	before, _ := os.ReadFile(o.Checkpoint) // or there is none, before and after
-	reads, writes := f.proxy.Count("GetRecords"), f.proxy.Count("BatchWriteItem")
+	proxy := testkit.NewProxy(f.t, testkit.Engine(f.t)) // one that no late request of an earlier run comes through
+	through := testkit.Client(proxy.URL)
+	o.Source, o.Streams, o.Target = through, testkit.Streams(proxy.URL), through
 	result, err := Run(limited(f.t), o)
 	if !refuse.Is(err) || !strings.Contains(err.Error(), words) {
 		f.t.Errorf("error is %v, want a refusal with %q", err, words)
@@ -117,7 +119,7 @@ func (f *fixture) refusal(o Options, words string) error {
 	if after, _ := os.ReadFile(o.Checkpoint); !bytes.Equal(before, after) {
 		f.t.Errorf("the checkpoint was %s, is %s", before, after)
 	}
-	if f.proxy.Count("GetRecords") != reads || f.proxy.Count("BatchWriteItem") != writes {
+	if proxy.Count("GetRecords") != 0 || proxy.Count("BatchWriteItem") != 0 {
 		f.t.Error("something was read or written")
 	}
 	return err
