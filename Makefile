@@ -20,8 +20,10 @@ build: ## build bin/reseal
 demo: build ## play the whole job on a local engine, with real data and live writes
 	bin/reseal demo
 
-test: ## run all tests with the race detector
+# Pacing is a matter of time, which the race detector changes by an order of magnitude: those tests run by themselves.
+test: ## run all tests, with the race detector
 	$(GO) test -race -timeout 30m ./...
+	$(GO) test -timeout 10m -run '^TestPace' ./seed
 
 lint: $(TOOLSET) vuln ## go vet, staticcheck, errcheck, gofumpt, govulncheck
 	$(GO) vet ./...

@@ -57,7 +57,7 @@ func Apply(ctx context.Context, w *batch.Writer, records []Record) (Counts, erro
 	failedAt, failure := len(records), error(nil)
 	var group errgroup.Group
 	group.SetLimit(writesInFlight)
-	for _, one := range batch.Split(ops) {
+	for _, one := range w.Split(ops) {
 		group.Go(func() error {
 			_, err := w.Write(ctx, one)
 			if err == nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reseal/internal/call"
+	"reseal/internal/capacity"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
@@ -61,7 +62,9 @@ func (l *listing) add(page *types.StreamDescription) {
 
 // read carries out a request to the stream, repeated as any other.
 func (t *tailer) read(ctx context.Context, try func(context.Context) error) error {
-	return t.throttledReads.Read(ctx, call.Policy{}, 0, func(ctx context.Context) (float64, error) { return 0, try(ctx) })
+	return t.throttledReads.Read(ctx, call.Policy{}, 0, func(ctx context.Context) (capacity.Consumed, error) {
+		return capacity.Consumed{}, try(ctx)
+	})
 }
 
 func onceStreams(o *dynamodbstreams.Options) { o.Retryer = aws.NopRetryer{} }

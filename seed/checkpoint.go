@@ -15,6 +15,7 @@ import (
 	"reseal/internal/batch"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
+	"reseal/internal/scan"
 	"reseal/internal/table"
 )
 
@@ -28,8 +29,9 @@ type checkpointFile struct {
 	Target    table.Identity          `json:"target"`
 	Segments  int                     `json:"segments"`
 	Recheck   string                  `json:"recheck"`
-	Done      []segmentRange          `json:"done"` // segments that are copied whole
-	Open      map[int]json.RawMessage `json:"open"` // openSegment of each segment that is begun
+	Done      []segmentRange          `json:"done"`     // segments that are copied whole
+	Open      map[int]json.RawMessage `json:"open"`     // openSegment of each segment that is begun
+	Rejected  int64                   `json:"rejected"` // items that the target refused
 	Uncertain [][]byte                `json:"uncertain"`
 }
 
@@ -89,6 +91,20 @@ func openCheckpoint(o Options, pair table.Pair, lost *ledger) (*checkpoint, erro
 		return nil, refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
 	}
 	return c, nil
+}
+
+// checkpointSegments is the number of segments in the checkpoint that the options name; 0 if there is none to go on from, or
+// none that can be read, which openCheckpoint will tell.
+func checkpointSegments(o Options) int {
+	if o.Checkpoint == "" || o.Restart {
+		return 0
+	}
+	data, err := os.ReadFile(o.Checkpoint)
+	var file checkpointFile
+	if err != nil || json.Unmarshal(data, &file) != nil || file.Segments > scan.MaxSegments {
+		return 0
+	}
+	return max(0, file.Segments)
 }
 
 // load reads the file, if there is one, and checks that it is whole and belongs to this job.
@@ -172,6 +188,7 @@ func (c *checkpoint) adopt(file checkpointFile) error {
 		}
 		c.open[segment] = raw
 	}
+	c.head.Rejected = file.Rejected
 	return c.loseAll(file.Uncertain)
 }
 
@@ -196,6 +213,21 @@ func (c *checkpoint) parseAfter(open openSegment) (*item.Key, error) {
 		return nil, fmt.Errorf("read position: %w", err)
 	}
 	return &key, nil
+}
+
+// reject counts an item that the target refused and returns how many there are. It is saved with the page's end at the latest,
+// before which a resumed run meets the item again.
+func (c *checkpoint) reject() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head.Rejected++
+	return c.head.Rejected
+}
+
+func (c *checkpoint) rejections() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.head.Rejected
 }
 
 // start returns the key after which the segment's next page starts; nil: at the segment's start.
@@ -355,6 +387,11 @@ func (c *checkpoint) remove() error {
 // DefaultCheckpoint is the checkpoint's path, in the working folder, for a job whose user names none.
 func DefaultCheckpoint(source, target string) string {
 	return "reseal-seed-" + baseName(source) + "-to-" + baseName(target) + ".json"
+}
+
+// DefaultRejects is the path, in the working folder, of the file for items that the target refuses.
+func DefaultRejects(source, target string) string {
+	return "reseal-rejects-" + baseName(source) + "-to-" + baseName(target) + ".jsonl"
 }
 
 // baseName is a table's name, of a name or an ARN.

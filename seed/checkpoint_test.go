@@ -45,7 +45,7 @@ func stopAt(n int64) func(stop func()) testkit.Hook {
 func TestStopAndResume(t *testing.T) {
 	b := newBench(t, large(200)) // 10 MB: ten pages
 	b.options.Segments = 2
-	before := b.interrupted(stopAt(4))
+	before := b.interrupted(stopAt(60))
 	info, err := os.Stat(b.options.Checkpoint)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestKilledAfterResurrection(t *testing.T) {
 
 // Killed before any of its writes is answered, a seed leaves a file from which a resumed run ends right.
 func TestKilledAnywhere(t *testing.T) {
-	for n := int64(1); ; n++ {
+	for n := int64(1); ; n += 7 {
 		b := newBench(t, large(44))
 		b.options.Segments = 2
 		b.options.RequestTimeout = 400 * time.Millisecond
@@ -156,7 +156,7 @@ func TestKilledAnywhere(t *testing.T) {
 		_, err := seed.Run(ctx, b.options)
 		stop()
 		if err == nil {
-			if n < 3 {
+			if n < 22 {
 				t.Fatalf("a seed of only %d batches", n-1)
 			}
 			return
@@ -279,7 +279,7 @@ func TestRefusals(t *testing.T) {
 		"keys only":           func(o *seed.Options) { o.SourceTable = keysOnly },
 		"not encrypted":       func(o *seed.Options) { o.TargetTable = plain },
 		"no segment":          func(o *seed.Options) { o.Segments = 0 },
-		"negative segments":   func(o *seed.Options) { o.Segments = -1 },
+		"negative segments":   func(o *seed.Options) { o.Segments = -2 },
 		"too many segments":   func(o *seed.Options) { o.Segments = 1_000_001 },
 		"negative read units": func(o *seed.Options) { o.ReadUnits = -1 },
 		"negative write":      func(o *seed.Options) { o.WriteUnits = -0.5 },

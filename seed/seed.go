@@ -5,8 +5,11 @@ package seed
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/converge"
+	"reseal/internal/item"
 	"reseal/internal/refuse"
 	"reseal/internal/scan"
 	"reseal/internal/table"
@@ -45,6 +49,9 @@ const (
 // DefaultSegments is a good number of segments where nothing speaks for another one.
 const DefaultSegments = 16
 
+// AutoSegments leaves the number of segments to reseal: by the table's size and the budget, or as the checkpoint has it.
+const AutoSegments = -1
+
 // Options says what to copy and how.
 type Options struct {
 	Source      SourceAPI
@@ -52,18 +59,37 @@ type Options struct {
 	Target      TargetAPI
 	TargetTable string // name or ARN
 
-	Segments   int     // of the parallel Scan, 1 to 1,000,000
-	ReadUnits  float64 // limit for the source, units a second; 0: 80 % of a provisioned table's, none on demand
-	WriteUnits float64 // limit for the target, likewise
+	Segments   int     // of the parallel Scan, 1 to 1,000,000, or AutoSegments
+	ReadUnits  float64 // limit for the source, units a second; 0: see ReadShare
+	WriteUnits float64 // limit for the target and for each of its indexes, units a second; 0: see WriteShare
+	ReadShare  float64 // likewise as a part, up to 1, of what the table has; 0: 0.8 if it is provisioned, else what it serves
+	WriteShare float64 // likewise; of a table and indexes that differ, the least counts
 	Recheck    string  // RecheckAll (or "") or RecheckOff, for a source that nobody writes to
 	Encryption string  // what the target must have: "kms" (or "") or "any"
 
 	Checkpoint string // file to keep the position in, and to resume from if it exists; "": none
 	Restart    bool   // start over even if the checkpoint exists
 
+	// Reject is called, by one goroutine at a time, for each item that the target refuses for what it holds: the wrong type for
+	// an index key, say. The rest is copied, and Run ends with ErrRejected. An error ends Run. If Reject is nil, such an item is
+	// an error at once.
+	Reject func(Reject) error
+
 	RequestTimeout time.Duration  // of one request; 0: 20 s
 	Progress       func(Progress) // called about once a second and at the end; may be nil
 }
+
+// Reject is an item that the target refused.
+type Reject struct {
+	Key    json.RawMessage `json:"key"`    // DynamoDB JSON
+	Reason string          `json:"reason"` // the service's words
+}
+
+// ErrRejected says that a seed is done but for items that the target refused; each was given to Options.Reject.
+var ErrRejected = errors.New("the target refused items")
+
+// maxRejected bounds the items that may be refused before the seed takes it that something is wrong with the target.
+const maxRejected = 10_000
 
 // Progress is how far a seed has come. Figures are of this run, not of the ones that it resumes.
 type Progress struct {
@@ -85,10 +111,15 @@ type Result struct {
 	ItemsRechecked int64   `json:"items_rechecked"` // items whose source was read again after their write
 	ItemsRewritten int64   `json:"items_rewritten"` // writes made because the source had changed meanwhile
 	ReadUnits      float64 `json:"read_units"`      // of both tables
-	WriteUnits     float64 `json:"write_units"`
-	Throttled      int64   `json:"throttled"` // requests that were throttled, in whole or in part
+	WriteUnits     float64 `json:"write_units"`     // of the target and its indexes
+	Rejected       int64   `json:"rejected"`        // items that the target refused, those of the runs that this one resumes included
+	Throttled      int64   `json:"throttled"`       // requests that were throttled, in whole or in part
 	Resumed        bool    `json:"resumed"`
 	ElapsedSeconds float64 `json:"elapsed_seconds"`
+
+	IndexWriteUnits map[string]float64 `json:"index_write_units,omitempty"` // the part of write_units of each index
+	LeastReadUnits  float64            `json:"least_read_units"`            // what the items read cost at the least: see leastReads
+	LeastWriteUnits float64            `json:"least_write_units"`           // likewise the items written, without indexes
 }
 
 // progressInterval is how often Options.Progress is called.
@@ -108,7 +139,10 @@ type run struct {
 	position *checkpoint
 	start    time.Time
 
-	read, written atomic.Int64
+	rejecting                sync.Mutex // held while Options.Reject is called
+	read, written            atomic.Int64
+	bytes                    atomic.Int64 // of the items read
+	leastChecks, leastWrites atomic.Int64 // units of one consistent read and one write of each item read
 }
 
 // Run seeds the target. It returns a *refuse.Error (exit status 2) if it did nothing, the context's error if it was stopped
@@ -130,6 +164,9 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	stop()
 	if err == nil {
 		err = r.position.remove()
+		if rejected := r.position.rejections(); err == nil && rejected > 0 {
+			err = fmt.Errorf("%w: %d of them", ErrRejected, rejected)
+		}
 	} else {
 		err = errors.Join(err, r.position.save())
 	}
@@ -153,8 +190,8 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	r := &run{
 		options:  o,
 		pair:     pair,
-		reads:    capacity.NewLimiter(orDefault(o.ReadUnits, capacity.DefaultReadUnits(pair.Source.Raw))),
-		writes:   capacity.NewLimiter(orDefault(o.WriteUnits, capacity.DefaultWriteUnits(pair.Target.Raw))),
+		reads:    o.readBudget().ReadLimiter(pair.Source.Raw),
+		writes:   o.writeBudget().WriteLimiter(pair.Target.Raw),
 		settling: capacity.NewLimiter(0),
 		lifetime: policy.Lifetime(),
 		lost:     newLedger(),
@@ -167,25 +204,70 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		Writer:  &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: schema, Limiter: r.writes, Policy: policy},
 		Recheck: o.Recheck != RecheckOff,
 	}
-	r.position, err = openCheckpoint(o, pair, r.lost)
+	if o.Reject != nil {
+		r.converge.Reject = r.reject
+	}
+	if o.Segments == AutoSegments {
+		r.options.Segments = r.autoSegments()
+	}
+	r.position, err = openCheckpoint(r.options, pair, r.lost)
 	return r, err
 }
 
-func orDefault(value, otherwise float64) float64 {
-	if value > 0 {
-		return value
+// What a segment copies at the least, where round trips take 20 ms: its pages come one after the other, but many batches of a
+// page are under way at a time.
+const (
+	segmentBytes      = 1 << 30
+	segmentWriteUnits = 1000
+	mostAutoSegments  = 256
+)
+
+// autoSegments is the number of segments of the checkpoint, if there is one to go on from; otherwise one for each GiB, and
+// enough to use up the budget, from 4 to 256.
+func (r *run) autoSegments() int {
+	if n := checkpointSegments(r.options); n > 0 {
+		return n
 	}
-	return otherwise
+	bySize := int(r.pair.Source.Bytes / segmentBytes)
+	byBudget := int(math.Ceil(r.writes.Rate() / segmentWriteUnits))
+	return min(mostAutoSegments, max(4, bySize, byBudget))
 }
+
+// reject hands a refused item on and counts it in the checkpoint, so that a resumed run can't end as if there were none.
+func (r *run) reject(key item.Key, reason error) error {
+	text, err := key.JSON()
+	if err != nil {
+		return fmt.Errorf("report rejected item: %w", err)
+	}
+	if r.position.reject() > maxRejected {
+		return fmt.Errorf("more than %d items refused by the target, the last one: %w", maxRejected, reason)
+	}
+	r.rejecting.Lock()
+	defer r.rejecting.Unlock()
+	if err := r.options.Reject(Reject{Key: json.RawMessage(text), Reason: call.Message(reason)}); err != nil {
+		return fmt.Errorf("report rejected item: %w", err)
+	}
+	return nil
+}
+
+func (o Options) readBudget() capacity.Budget {
+	return capacity.Budget{Units: o.ReadUnits, Share: o.ReadShare}
+}
+
+func (o Options) writeBudget() capacity.Budget {
+	return capacity.Budget{Units: o.WriteUnits, Share: o.WriteShare}
+}
+
+const budgetRemedy = "give a number above 0, or a percentage up to 100"
 
 func (o Options) check() error {
 	switch {
-	case o.Segments < 1 || o.Segments > scan.MaxSegments:
-		return refuse.New("give a number from 1 to 1,000,000", "segments is %d", o.Segments)
-	case o.ReadUnits < 0:
-		return refuse.New("give a number above 0", "read units is %g", o.ReadUnits)
-	case o.WriteUnits < 0:
-		return refuse.New("give a number above 0", "write units is %g", o.WriteUnits)
+	case o.Segments != AutoSegments && o.Segments < 1 || o.Segments > scan.MaxSegments:
+		return refuse.New("give a number from 1 to 1,000,000, or auto", "segments is %d", o.Segments)
+	case !o.readBudget().Valid():
+		return refuse.New(budgetRemedy, "read units is %g, or %g %%", o.ReadUnits, 100*o.ReadShare)
+	case !o.writeBudget().Valid():
+		return refuse.New(budgetRemedy, "write units is %g, or %g %%", o.WriteUnits, 100*o.WriteShare)
 	case o.Recheck != "" && o.Recheck != RecheckAll && o.Recheck != RecheckOff:
 		return refuse.New("use all or off", "recheck %q is not known", o.Recheck)
 	}
@@ -238,7 +320,7 @@ func (r *run) settle(ctx context.Context) error {
 func (r *run) progress() Progress {
 	return Progress{
 		ItemsRead:     r.read.Load(),
-		ItemsWritten:  r.written.Load(),
+		ItemsWritten:  r.written.Load() - r.converge.Rejected(),
 		ItemsExpected: r.pair.Source.Items,
 		ReadUnits:     r.reads.Used() + r.settling.Used(),
 		WriteUnits:    r.writes.Used(),
@@ -259,15 +341,30 @@ func (r *run) result() Result {
 		Target:         r.options.TargetTable,
 		Segments:       r.options.Segments,
 		ItemsRead:      r.read.Load(),
-		ItemsWritten:   r.written.Load(),
+		ItemsWritten:   r.written.Load() - r.converge.Rejected(),
 		ItemsRechecked: r.converge.Rechecked(),
 		ItemsRewritten: r.converge.Rewritten(),
 		ReadUnits:      r.reads.Used() + r.settling.Used(),
 		WriteUnits:     r.writes.Used(),
+		Rejected:       r.position.rejections(),
 		Throttled:      r.throttled(),
 		Resumed:        r.position.resumed,
 		ElapsedSeconds: time.Since(r.start).Seconds(),
+
+		IndexWriteUnits: r.writes.UsedByIndex(),
+		LeastReadUnits:  r.leastReads(),
+		LeastWriteUnits: float64(r.leastWrites.Load()),
 	}
+}
+
+// leastReads is the least that reading the items could cost: one Scan of their bytes, 0.5 units for 4 KB, and one consistent
+// read of each for the re-check (DynamoDB developer guide, "DynamoDB read and write operations").
+func (r *run) leastReads() float64 {
+	units := math.Ceil(float64(r.bytes.Load())/4096) / 2
+	if r.converge.Recheck {
+		units += float64(r.leastChecks.Load())
+	}
+	return units
 }
 
 // wrapSegment says in which segment an error struck.

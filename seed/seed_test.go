@@ -216,15 +216,15 @@ func TestRunFailsWithAnyRequest(t *testing.T) {
 
 func TestPlanWritesNothing(t *testing.T) {
 	b := newBench(t, numbered(100))
-	plan, err := seed.Plan(t.Context(), b.options)
+	plan, err := seed.Plan(t.Context(), b.options, seed.Prices{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if plan.Items != 100 || plan.WriteUnits != 100 || !plan.DryRun || math.Abs(plan.ReadUnits-100) > 5 {
 		t.Errorf("plan %+v", plan)
 	}
-	if b.target.Count("BatchWriteItem")+b.source.Count("Scan") != 0 {
-		t.Error("a dry run reads or writes items")
+	if b.target.Count("BatchWriteItem") != 0 || b.source.Count("Scan") != b.options.Segments {
+		t.Errorf("a dry run writes, or reads more than a page of each segment")
 	}
 	if _, err := readFile(b.options.Checkpoint); err == nil {
 		t.Error("a dry run writes a checkpoint")

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// batchesInFlight is how many batches of one page are written at a time.
-const batchesInFlight = 4
+// batchesInFlight is how many batches of one page are under way at the most. The limiter, for which most of them wait, decides
+// how many really are; this only bounds the goroutines.
+const batchesInFlight = 16
 
 // segment copies one segment, from where the checkpoint says.
 func (r *run) segment(ctx context.Context, segment int) error {
@@ -54,6 +55,9 @@ func (r *run) ops(items []item.Item) ([]batch.Op, error) {
 			return nil, err
 		}
 		ops[i] = batch.Op{Key: key, Item: it}
+		r.bytes.Add(int64(it.Size()))
+		r.leastChecks.Add(int64(it.ReadUnits()))
+		r.leastWrites.Add(int64(it.WriteUnits()))
 	}
 	return ops, nil
 }
@@ -71,7 +75,7 @@ func (r *run) page(ctx context.Context, segment int, after *item.Key, ops []batc
 	defer release()
 	group, groupCtx := errgroup.WithContext(working)
 	group.SetLimit(batchesInFlight)
-	for _, ops := range batch.Split(ops) {
+	for _, ops := range r.converge.Writer.Split(ops) {
 		if ctx.Err() != nil || groupCtx.Err() != nil {
 			break
 		}

@@ -43,11 +43,8 @@ func (s *side) forget(was state) {
 	}
 }
 
-func newSide(api SourceAPI, name string, info table.Info, units float64, policy call.Policy) *side {
-	if units == 0 {
-		units = capacity.DefaultReadUnits(info.Raw)
-	}
-	limiter := capacity.NewLimiter(units)
+func newSide(api SourceAPI, name string, info table.Info, budget capacity.Budget, policy call.Policy) *side {
+	limiter := budget.ReadLimiter(info.Raw)
 	return &side{
 		limiter: limiter,
 		schema:  info.Schema,

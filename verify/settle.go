@@ -170,12 +170,12 @@ func (s *settlement) lookAt(ctx context.Context, chunk []*candidate) error {
 	for i, c := range chunk {
 		keys[i] = c.key
 	}
-	sources, err := s.run.source.reader.Read(ctx, keys)
+	sources, err := s.run.source.reader.Read(ctx, keys, float64(len(keys)))
 	if err != nil {
 		return fmt.Errorf("read source: %w", err)
 	}
 	seen := time.Now()
-	targets, err := s.run.target.reader.Read(ctx, keys)
+	targets, err := s.run.target.reader.Read(ctx, keys, float64(len(keys)))
 	if err != nil {
 		return fmt.Errorf("read target: %w", err)
 	}

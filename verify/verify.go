@@ -5,7 +5,6 @@ package verify
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"reseal/internal/batch"
@@ -40,7 +39,8 @@ type Options struct {
 	TargetTable string // name or ARN
 
 	Segments   int           // of the parallel Scan of each table, 1 to 1,000,000
-	ReadUnits  float64       // limit for each table, units a second; 0: 80 % of a provisioned table's, none on demand
+	ReadUnits  float64       // limit for each table, units a second; 0: see ReadShare
+	ReadShare  float64       // likewise as a part, up to 1, of what the table has; 0: 0.8 if provisioned, else what it serves
 	Settle     time.Duration // how long an item must differ, with its source unchanged, to count as a difference
 	MaxMemory  int64         // bytes for items that wait for their counterpart; more of them is an error
 	Repair     bool          // bring the target's differing items in line with the source
@@ -164,9 +164,9 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	policy := call.Policy{Timeout: o.RequestTimeout}
 	r := &run{
 		options: o, pair: pair, policy: policy, start: time.Now(),
-		source:   newSide(o.Source, o.SourceTable, pair.Source, o.ReadUnits, policy),
-		target:   newSide(o.Target, o.TargetTable, pair.Target, o.ReadUnits, policy),
-		writes:   capacity.NewLimiter(capacity.DefaultWriteUnits(pair.Target.Raw)),
+		source:   newSide(o.Source, o.SourceTable, pair.Source, o.budget(), policy),
+		target:   newSide(o.Target, o.TargetTable, pair.Target, o.budget(), policy),
+		writes:   capacity.Budget{}.WriteLimiter(pair.Target.Raw),
 		join:     newJoin(o.MaxMemory),
 		settling: make(chan struct{}),
 	}
@@ -179,12 +179,16 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	return r, err
 }
 
+func (o Options) budget() capacity.Budget {
+	return capacity.Budget{Units: o.ReadUnits, Share: o.ReadShare}
+}
+
 func (o Options) check() error {
 	switch {
 	case o.Segments < 1 || o.Segments > scan.MaxSegments:
 		return refuse.New("give a number from 1 to 1,000,000", "segments is %d", o.Segments)
-	case o.ReadUnits < 0 || math.IsNaN(o.ReadUnits) || math.IsInf(o.ReadUnits, 0):
-		return refuse.New("give a number above 0", "read units is %g", o.ReadUnits)
+	case !o.budget().Valid():
+		return refuse.New("give a number above 0, or a percentage up to 100", "read units is %g, or %g %%", o.ReadUnits, 100*o.ReadShare)
 	case o.Settle < 0:
 		return refuse.New("give a duration such as 30s", "settle is %s", o.Settle)
 	case o.MaxMemory <= 0:

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"reseal/internal/refuse"
+	"reseal/seed"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -20,7 +21,9 @@ var remedies = map[string]string{
 	"int":      "give a whole number",
 	"duration": "give a duration such as 30s or 5m",
 	"bool":     "give true or false, or nothing for true",
-	"units":    "give a number of units a second, above 0",
+	"units":    "give a number of units a second, above 0, or a percentage such as 50%",
+	"int|auto": "give a number from 1 to 1,000,000, or auto",
+	"float64":  "give a number of dollars",
 	"size":     "give a size above 0, such as 256MiB",
 }
 
@@ -98,28 +101,71 @@ func choice(f *pflag.FlagSet, value *string, name, usage string, choices ...stri
 	f.Var(&choiceFlag{value, choices}, name, usage)
 }
 
-// unitsFlag is a number of capacity units a second, above zero; zero if the flag isn't given.
-type unitsFlag float64
+// unitsFlag is a number of capacity units a second, above zero, or a percentage of what the table has. Both are zero if the flag
+// isn't given.
+type unitsFlag struct {
+	units float64
+	share float64 // 0.5 for 50%
+}
 
 var _ pflag.Value = (*unitsFlag)(nil)
 
 func (u *unitsFlag) String() string {
-	if *u == 0 {
-		return ""
+	switch {
+	case u.units > 0:
+		return strconv.FormatFloat(u.units, 'g', -1, 64)
+	case u.share > 0:
+		return strconv.FormatFloat(u.share*100, 'g', -1, 64) + "%"
 	}
-	return strconv.FormatFloat(float64(*u), 'g', -1, 64)
+	return ""
 }
 
 func (u *unitsFlag) Set(text string) error {
-	value, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(value) || math.IsInf(value, 0) || value <= 0 {
+	number, percent := strings.CutSuffix(text, "%")
+	value, err := strconv.ParseFloat(number, 64)
+	if err != nil || math.IsNaN(value) || math.IsInf(value, 0) || value <= 0 || percent && value > 100 {
 		return fmt.Errorf("units a second: %q", text)
 	}
-	*u = unitsFlag(value)
+	*u = unitsFlag{units: value}
+	if percent {
+		*u = unitsFlag{share: value / 100}
+	}
 	return nil
 }
 
 func (u *unitsFlag) Type() string { return "units" }
+
+// segmentsFlag is a number of segments, or auto.
+type segmentsFlag int
+
+var _ pflag.Value = (*segmentsFlag)(nil)
+
+const auto = "auto"
+
+func (s *segmentsFlag) String() string {
+	if *s == seed.AutoSegments {
+		return auto
+	}
+	return strconv.Itoa(int(*s))
+}
+
+func (s *segmentsFlag) Set(text string) error {
+	if text == auto {
+		*s = seed.AutoSegments
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxSegments {
+		return fmt.Errorf("segments: %q", text)
+	}
+	*s = segmentsFlag(n)
+	return nil
+}
+
+func (s *segmentsFlag) Type() string { return "int|auto" }
+
+// maxSegments is DynamoDB's limit of TotalSegments.
+const maxSegments = 1_000_000
 
 // sizeFlag is a number of bytes above zero, such as 256MiB.
 type sizeFlag int64

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"reseal/seed"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -29,7 +31,8 @@ func TestFlags(t *testing.T) {
 	}
 	want := map[string]map[string]string{
 		"seed": with(map[string]string{
-			"segments": "16", "read-units": "", "write-units": "", "recheck": "all", "checkpoint": "", "restart": "false", "dry-run": "false",
+			"segments": "16", "read-units": "", "write-units": "", "recheck": "all", "checkpoint": "", "restart": "false", "dry-run": "false", "rejects": "",
+			"price-write-million": "0.625", "price-read-million": "0.125", "price-write-unit-hour": "0.00065", "price-read-unit-hour": "0.00013",
 		}),
 		"replicate": with(map[string]string{"from": "trim-horizon", "until-idle": "0s", "checkpoint": "", "restart": "false"}),
 		"verify": with(map[string]string{
@@ -79,24 +82,41 @@ func TestHelp(t *testing.T) {
 
 func TestUnitsFlag(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]float64{"1": 1, "0.5": 0.5, "2000": 2000, "1e3": 1000} {
+	for text, want := range map[string]unitsFlag{
+		"1": {units: 1}, "0.5": {units: 0.5}, "2000": {units: 2000}, "1e3": {units: 1000},
+		"50%": {share: 0.5}, "100%": {share: 1}, "0.5%": {share: 0.005},
+	} {
 		var u unitsFlag
-		if err := u.Set(text); err != nil || float64(u) != want {
+		if err := u.Set(text); err != nil || u != want {
 			t.Errorf("%q: %v, %v", text, u, err)
 		}
 	}
-	for _, text := range []string{"", "0", "-0", "-1", "abc", "5 units", "NaN", "inf", "-Inf", "1e400"} {
-		u := unitsFlag(7)
-		if err := u.Set(text); err == nil || u != 7 {
+	for _, text := range []string{"", "0", "-0", "-1", "abc", "5 units", "NaN", "inf", "-Inf", "1e400", "%", "0%", "-5%", "101%", "5 %", "5%%", "NaN%"} {
+		u := unitsFlag{units: 7}
+		if err := u.Set(text); err == nil || u.units != 7 || u.share != 0 {
 			t.Errorf("%q: %v, %v", text, u, err)
 		}
 	}
-	u := unitsFlag(0)
-	if u.String() != "" {
-		t.Errorf("no limit is %q", u.String())
+	for want, u := range map[string]unitsFlag{"": {}, "2.5": {units: 2.5}, "80%": {share: 0.8}} {
+		if u.String() != want {
+			t.Errorf("%q, want %q", u.String(), want)
+		}
 	}
-	if u = 2.5; u.String() != "2.5" {
-		t.Errorf("2.5 is %q", u.String())
+}
+
+func TestSegmentsFlag(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]segmentsFlag{"1": 1, "16": 16, "1000000": 1_000_000, "auto": seed.AutoSegments} {
+		var s segmentsFlag
+		if err := s.Set(text); err != nil || s != want || s.String() != text {
+			t.Errorf("%q: %v, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "1000001", "1.5", "Auto", "99999999999999999999"} {
+		var s segmentsFlag
+		if err := s.Set(text); err == nil || s != 0 {
+			t.Errorf("%q: %v, %v", text, s, err)
+		}
 	}
 }
 

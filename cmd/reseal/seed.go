@@ -1,8 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
 
 	"reseal/seed"
 
@@ -15,6 +22,9 @@ func seedCommand() *cobra.Command {
 	var o seed.Options
 	var readUnits, writeUnits unitsFlag
 	var dryRun bool
+	var prices seed.Prices
+	var rejectsPath string
+	segments := segmentsFlag(seed.DefaultSegments)
 	cmd := &cobra.Command{
 		Use:   "seed --source S --target T",
 		Short: "Copy the source into the target while the application goes on writing",
@@ -23,10 +33,11 @@ was written, so that no update made meanwhile is lost and no deleted item comes 
 Lambda) first: it applies the changes that come after the copy of an item.
 
 An interrupted or failed seed goes on where it was: run the same command again. Items that the target already has are
-overwritten by the source's; a seed may be repeated. Tables on demand are used as fast as they go, unless --read-units
-and --write-units say otherwise.`,
+overwritten by the source's; a seed may be repeated. Items that the target refuses (for the wrong type of an index key,
+say) are named in the file of --rejects, the rest is copied, and the exit status is 3.`,
 		Example: `  reseal seed --source cities --target cities-encrypted
-  reseal seed --source cities --target cities-encrypted --segments 64 --read-units 2000 --write-units 1000
+  reseal seed --source cities --target cities-encrypted --segments auto --read-units 50% --write-units 1000
+  reseal seed --source cities --target cities-encrypted --dry-run
   reseal seed --source arn:aws:dynamodb:eu-west-1:111122223333:table/cities \
               --source-role-arn arn:aws:iam::111122223333:role/reader \
               --target cities --target-region eu-central-1 --output json`,
@@ -37,9 +48,11 @@ and --write-units say otherwise.`,
 			return err
 		}
 		o.Source, o.SourceTable, o.Target, o.TargetTable = source.DB, source.Table, target.DB, target.Table
-		o.ReadUnits, o.WriteUnits, o.Encryption = float64(readUnits), float64(writeUnits), j.encryption
+		o.ReadUnits, o.ReadShare = readUnits.units, readUnits.share
+		o.WriteUnits, o.WriteShare = writeUnits.units, writeUnits.share
+		o.Segments, o.Encryption = int(segments), j.encryption
 		if dryRun {
-			plan, err := seed.Plan(cmd.Context(), o)
+			plan, err := seed.Plan(cmd.Context(), o, prices)
 			if err != nil {
 				return err
 			}
@@ -49,10 +62,20 @@ and --write-units say otherwise.`,
 		if o.Checkpoint == "" {
 			o.Checkpoint = seed.DefaultCheckpoint(o.SourceTable, o.TargetTable)
 		}
+		rejects := rejects{path: cmp.Or(rejectsPath, seed.DefaultRejects(o.SourceTable, o.TargetTable))}
+		o.Reject = rejects.write
 		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
 		o.Progress = progress.seed
 		result, err := seed.Run(cmd.Context(), o)
 		progress.finish()
+		if closeErr := rejects.close(); closeErr != nil {
+			err = errors.Join(err, closeErr)
+		}
+		if errors.Is(err, seed.ErrRejected) {
+			result.Source, result.Target = source.Given, target.Given
+			printErr := j.print(cmd, result, func(out io.Writer) error { return printSeed(out, result) })
+			return errors.Join(fmt.Errorf("%w; their keys and the reasons are in %s", err, rejects.path), printErr)
+		}
 		if err != nil {
 			return stop(err, many(result.ItemsWritten, "item"), o.Checkpoint, o.Restart)
 		}
@@ -60,13 +83,18 @@ and --write-units say otherwise.`,
 		return j.print(cmd, result, func(out io.Writer) error { return printSeed(out, result) })
 	}
 	j.addTo(cmd, func(f *pflag.FlagSet) {
-		f.IntVar(&o.Segments, "segments", 16, "segments of the parallel Scan, 1 to 1,000,000")
-		f.Var(&readUnits, "read-units", "most read units a second from the source (default: 80 % of what is provisioned)")
-		f.Var(&writeUnits, "write-units", "most write units a second to the target (default: likewise)")
+		f.Var(&segments, "segments", "segments of the parallel Scan, 1 to 1,000,000, or auto")
+		f.Var(&readUnits, "read-units", "most read units a second from the source, or such as 50% (default: 80% of what is\nprovisioned; on demand, what the table turns out to serve)")
+		f.Var(&writeUnits, "write-units", "most write units a second to the target and each index of it (default: likewise)")
 		choice(f, &o.Recheck, "recheck", "items to re-check; off is for a source that nobody writes to", seed.RecheckAll, seed.RecheckOff)
 		text(f, &o.Checkpoint, "checkpoint", "file", "where to keep the position (default: ./reseal-seed-SOURCE-to-TARGET.json)")
 		f.BoolVar(&o.Restart, "restart", false, "start over, whatever the checkpoint says")
-		f.BoolVar(&dryRun, "dry-run", false, "check the tables and say what would be read and written")
+		text(f, &rejectsPath, "rejects", "file", "where to name items that the target refuses\n(default: ./reseal-rejects-SOURCE-to-TARGET.jsonl)")
+		f.BoolVar(&dryRun, "dry-run", false, "check the tables, read a page of each segment, and estimate units, time and cost")
+		f.Float64Var(&prices.WriteMillion, "price-write-million", seed.DefaultPrices.WriteMillion, "dollars for a million write units on demand, here of us-east-1")
+		f.Float64Var(&prices.ReadMillion, "price-read-million", seed.DefaultPrices.ReadMillion, "dollars for a million read units on demand")
+		f.Float64Var(&prices.WriteUnitHour, "price-write-unit-hour", seed.DefaultPrices.WriteUnitHour, "dollars for a provisioned write unit for an hour")
+		f.Float64Var(&prices.ReadUnitHour, "price-read-unit-hour", seed.DefaultPrices.ReadUnitHour, "dollars for a provisioned read unit for an hour")
 	})
 	return cmd
 }
@@ -82,19 +110,71 @@ func printSeed(out io.Writer, r seed.Result) error {
 		"items written", count(r.ItemsWritten),
 		"items re-checked", count(r.ItemsRechecked),
 		"items re-written", count(r.ItemsRewritten)+" (the source had changed meanwhile)",
-		"read units", units(r.ReadUnits),
-		"write units", units(r.WriteUnits),
+		"items refused", count(r.Rejected),
+		"read units", units(r.ReadUnits)+" (at least "+units(r.LeastReadUnits)+" for these items)",
+		"write units", units(r.WriteUnits)+" (at least "+units(r.LeastWriteUnits)+")"+indexUnits(r.IndexWriteUnits),
 		"throttled", count(r.Throttled),
 		"time", seconds(r.ElapsedSeconds),
 	))
 }
 
+// indexUnits tells the part of each index of write units.
+func indexUnits(indexes map[string]float64) string {
+	text := ""
+	for _, name := range slices.Sorted(maps.Keys(indexes)) {
+		text += fmt.Sprintf(", %s of them for index %s", units(indexes[name]), name)
+	}
+	return text
+}
+
 func printPlan(out io.Writer, p seed.Estimate) error {
+	fits := "yes"
+	if !p.FitsStream {
+		fits = "no"
+	}
 	return errors.Join(heading(out, "Seeding %s from %s would take about the following; nothing was written.", p.Target, p.Source), lines(
 		out,
 		"items", count(p.Items),
 		"bytes", count(p.Bytes),
+		"sampled", many(p.SampledItems, "item")+" for "+units(p.SampledUnits)+" read units",
 		"read units", units(p.ReadUnits),
-		"write units", units(p.WriteUnits),
+		"write units", units(p.WriteUnits)+indexUnits(p.IndexWriteUnits),
+		"cost on demand", fmt.Sprintf("$%.2f", p.OnDemandDollars),
+		"cost provisioned", fmt.Sprintf("$%.2f, if the capacity is used to the full", p.ProvisionedDollars),
+		"time", (time.Duration(p.Seconds)*time.Second).String()+", at the limits that hold at the start",
+		"within 24 hours", fits,
 	), notes(out, p.Notes))
+}
+
+// rejects is the file of --rejects. It comes into being with the first item that is refused; a resumed seed adds to it.
+type rejects struct {
+	path string
+	file *os.File
+}
+
+func (r *rejects) write(reject seed.Reject) error {
+	if r.file == nil {
+		var err error
+		if r.file, err = os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, reportMode); err != nil {
+			return fmt.Errorf("open rejects: %w", err)
+		}
+	}
+	line, err := json.Marshal(reject)
+	if err == nil {
+		_, err = r.file.Write(append(line, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("write rejects: %w", err)
+	}
+	return nil
+}
+
+func (r *rejects) close() error {
+	if r.file == nil {
+		return nil
+	}
+	if err := errors.Join(r.file.Sync(), r.file.Close()); err != nil {
+		return fmt.Errorf("write rejects: %w", err)
+	}
+	return nil
 }

@@ -36,7 +36,8 @@ match; a report is then incomplete.`,
 			return err
 		}
 		o.Source, o.SourceTable, o.Target, o.TargetTable = source.DB, source.Table, target.DB, target.Table
-		o.ReadUnits, o.MaxMemory, o.Encryption = float64(readUnits), int64(maxMemory), j.encryption
+		o.ReadUnits, o.ReadShare = readUnits.units, readUnits.share
+		o.MaxMemory, o.Encryption = int64(maxMemory), j.encryption
 		report, err := openReport(reportPath)
 		if err != nil {
 			return err

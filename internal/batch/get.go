@@ -31,27 +31,27 @@ type Reader struct {
 	Policy  call.Policy
 }
 
-// Read returns the items of the given distinct keys by Key.ID. A key that is not in the result is not in the table: every key
+// Read returns the items of the given distinct keys by Key.ID; units is what they are likely to cost. A key that is not in the result is not in the table: every key
 // is accounted for, or an error is returned.
-func (r *Reader) Read(ctx context.Context, keys []item.Key) (map[string]item.Item, error) {
+func (r *Reader) Read(ctx context.Context, keys []item.Key, units float64) (map[string]item.Item, error) {
 	found := make(map[string]item.Item, len(keys))
 	for start := 0; start < len(keys); start += maxReads {
 		chunk := keys[start:min(start+maxReads, len(keys))]
-		if err := r.readChunk(ctx, chunk, found); err != nil {
+		if err := r.readChunk(ctx, chunk, units/float64(len(keys)), found); err != nil {
 			return nil, fmt.Errorf("read items: %w", err)
 		}
 	}
 	return found, nil
 }
 
-func (r *Reader) readChunk(ctx context.Context, keys []item.Key, found map[string]item.Item) error {
+func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float64, found map[string]item.Item) error {
 	pending := make(map[string]item.Key, len(keys))
 	for _, key := range keys {
 		pending[key.ID()] = key
 	}
 	repeat := r.Policy.Start()
 	for len(pending) > 0 {
-		out, err := r.attempt(ctx, pending)
+		out, err := r.attempt(ctx, pending, keyUnits*float64(len(pending)))
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (r *Reader) readChunk(ctx context.Context, keys []item.Key, found map[strin
 	return nil
 }
 
-func (r *Reader) attempt(ctx context.Context, pending map[string]item.Key) (*dynamodb.BatchGetItemOutput, error) {
+func (r *Reader) attempt(ctx context.Context, pending map[string]item.Key, units float64) (*dynamodb.BatchGetItemOutput, error) {
 	request := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
 	for _, key := range pending {
 		request.Keys = append(request.Keys, key.Attributes())
@@ -84,12 +84,12 @@ func (r *Reader) attempt(ctx context.Context, pending map[string]item.Key) (*dyn
 		ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
 	}
 	var out *dynamodb.BatchGetItemOutput
-	err := r.Limiter.Read(ctx, r.Policy, float64(len(pending)), func(ctx context.Context) (float64, error) {
+	err := r.Limiter.Read(ctx, r.Policy, units, func(ctx context.Context) (capacity.Consumed, error) {
 		var err error
 		if out, err = r.API.BatchGetItem(ctx, in, call.Once); err != nil {
-			return 0, err
+			return capacity.Consumed{}, err
 		}
-		return capacity.UnitsOf(out.ConsumedCapacity), nil
+		return capacity.Units(out.ConsumedCapacity...), nil
 	})
 	return out, err
 }

@@ -96,7 +96,7 @@ func TestRead(t *testing.T) {
 		sizes = append(sizes, len(part.Keys))
 		return nil
 	})
-	found, err := k.reader.Read(t.Context(), keys)
+	found, err := k.reader.Read(t.Context(), keys, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestRead(t *testing.T) {
 
 func TestReadNothing(t *testing.T) {
 	k := newKit(t)
-	found, err := k.reader.Read(t.Context(), nil)
+	found, err := k.reader.Read(t.Context(), nil, 1)
 	if err != nil || found == nil || len(found) != 0 {
 		t.Errorf("found %v, error %v", found, err)
 	}
@@ -120,7 +120,7 @@ func TestReadNothing(t *testing.T) {
 
 func TestReadAbsent(t *testing.T) {
 	k := newKit(t)
-	found, err := k.reader.Read(t.Context(), []item.Key{del(t, "a").Key, del(t, "b").Key})
+	found, err := k.reader.Read(t.Context(), []item.Key{del(t, "a").Key, del(t, "b").Key}, 1)
 	if err != nil || len(found) != 0 {
 		t.Errorf("found %v, error %v", found, err)
 	}
@@ -131,7 +131,7 @@ func TestReadUnprocessedKeys(t *testing.T) {
 	items, keys := k.fill(30)
 	// The second answer has no Responses at all.
 	k.script(read, k.partlyRead(20), k.partlyRead(0), k.partlyRead(1), k.partlyRead(38))
-	found, err := k.reader.Read(t.Context(), keys)
+	found, err := k.reader.Read(t.Context(), keys, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestReadUnprocessedKeysWithoutResponses(t *testing.T) {
 	k := newKit(t)
 	items, keys := k.fill(2)
 	k.script(read, answer(body(`{"Responses":{},"UnprocessedKeys":{"t":{"Keys":[{"id":{"S":"`+id(0)+`"}}]}}}`)))
-	found, err := k.reader.Read(t.Context(), keys)
+	found, err := k.reader.Read(t.Context(), keys, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestReadPersistentlyUnprocessed(t *testing.T) {
 	k := newKit(t)
 	k.reader.Policy = impatient
 	k.proxy.Use(k.partlyRead(0))
-	found, err := k.reader.Read(t.Context(), []item.Key{del(t, "a").Key})
+	found, err := k.reader.Read(t.Context(), []item.Key{del(t, "a").Key}, 1)
 	if err == nil || !strings.Contains(err.Error(), "throttled") || found != nil {
 		t.Errorf("found %v, error %v", found, err)
 	}
@@ -169,7 +169,7 @@ func TestReadRepeats(t *testing.T) {
 	items, keys := k.fill(3)
 	k.script(read, answer(testkit.Throttle(read)), answer(cut), answer(testkit.Fail(500, "InternalServerError", "")),
 		answer(body(`{"Responses":{`)), answer(testkit.Throttle(read)))
-	found, err := k.reader.Read(t.Context(), keys)
+	found, err := k.reader.Read(t.Context(), keys, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestReadBrokenAnswers(t *testing.T) {
 		"unprocessed empty":    `{"Responses":{"t":[]},"UnprocessedKeys":{"t":{"Keys":[{}]}}}`,
 	} {
 		k.proxy.Use(answer(body(text)))
-		if found, err := k.reader.Read(t.Context(), []item.Key{del(t, "a").Key}); err == nil || found != nil {
+		if found, err := k.reader.Read(t.Context(), []item.Key{del(t, "a").Key}, 1); err == nil || found != nil {
 			t.Errorf("%s: found %v, error %v", name, found, err)
 		}
 	}
@@ -210,7 +210,7 @@ func TestReadBrokenAnswers(t *testing.T) {
 func TestReadRefused(t *testing.T) {
 	k := newKit(t)
 	k.reader.Table = "no-such-table"
-	_, err := k.reader.Read(t.Context(), []item.Key{del(t, "a").Key})
+	_, err := k.reader.Read(t.Context(), []item.Key{del(t, "a").Key}, 1)
 	if missing := (*types.ResourceNotFoundException)(nil); !errors.As(err, &missing) {
 		t.Errorf("error %v", err)
 	}
@@ -226,7 +226,7 @@ func TestReadContextEnds(t *testing.T) {
 		<-x.Ctx.Done() // a read isn't waited for
 		return cut
 	})
-	if found, err := k.reader.Read(ctx, keys); !errors.Is(err, context.Canceled) || found != nil {
+	if found, err := k.reader.Read(ctx, keys, 1); !errors.Is(err, context.Canceled) || found != nil {
 		t.Errorf("found %v, error %v", found, err)
 	}
 	k.wantRequests(read, 1)

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -81,6 +82,24 @@ func Classify(err error) Outcome {
 		return classifyStatus(resp.HTTPStatusCode())
 	}
 	return Unknown
+}
+
+// IsValidation tells whether the service refused a request for what it holds.
+func IsValidation(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == "ValidationException"
+}
+
+// Message is the part of an SDK error that a person can use, on one line: the service's code and words, or the innermost cause.
+func Message(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode() + ": " + strings.Join(strings.Fields(api.ErrorMessage()), " ")
+	}
+	for errors.Unwrap(err) != nil {
+		err = errors.Unwrap(err)
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
 // classifyStatus takes the status of the answer; 0, which the SDK gives where there was none, tells nothing.

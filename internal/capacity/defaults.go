@@ -1,24 +1,79 @@
 package capacity
 
 import (
+	"math"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
+// Budget is a limit as its user gives it. The zero value leaves it to reseal.
+type Budget struct {
+	Units float64 // a second
+	Share float64 // of what the table has, 0.5 for 50 %; used if Units is 0
+}
+
+// Valid tells whether the budget can be held to.
+func (b Budget) Valid() bool {
+	return b.Units >= 0 && !math.IsInf(b.Units, 0) && b.Share >= 0 && b.Share <= 1
+}
+
 // defaultShare is the part of a provisioned table's units that a job without a limit of its own takes.
 const defaultShare = 0.8
 
-// DefaultReadUnits is the limit, in units a second, for reading a table whose user gave none; 0 (none) for a table on demand.
-func DefaultReadUnits(td *types.TableDescription) float64 {
+// What a new table on demand serves at once (DynamoDB developer guide, "Understanding DynamoDB warm throughput in different
+// scenarios").
+const (
+	NewTableReads  = 12_000
+	NewTableWrites = 4_000
+)
+
+// ReadLimiter is the limiter for reading the table.
+func (b Budget) ReadLimiter(td *types.TableDescription) *Limiter {
+	warm := NewTableReads
+	if w := td.WarmThroughput; w != nil && aws.ToInt64(w.ReadUnitsPerSecond) > 0 {
+		warm = int(*w.ReadUnitsPerSecond)
+	}
+	return b.limiter(ProvisionedReads(td), float64(warm))
+}
+
+// WriteLimiter is the limiter for writing the table.
+func (b Budget) WriteLimiter(td *types.TableDescription) *Limiter {
+	warm := NewTableWrites
+	if w := td.WarmThroughput; w != nil && aws.ToInt64(w.WriteUnitsPerSecond) > 0 {
+		warm = int(*w.WriteUnitsPerSecond)
+	}
+	return b.limiter(ProvisionedWrites(td), float64(warm))
+}
+
+// limiter: the user's units; or a share of the table's, 80 % if the user gave none; or, for a table on demand, what it serves.
+// A share of what a table on demand serves is taken of its warm throughput.
+func (b Budget) limiter(provisioned, warm float64) *Limiter {
+	share := b.Share
+	switch {
+	case b.Units > 0:
+		return NewLimiter(b.Units)
+	case provisioned > 0 && share == 0:
+		return NewLimiter(defaultShare * provisioned)
+	case provisioned > 0:
+		return NewLimiter(share * provisioned)
+	case share > 0:
+		return NewLimiter(share * warm)
+	}
+	return NewAdaptiveLimiter(warm)
+}
+
+// ProvisionedReads is the read units a second of a provisioned table; 0 for a table on demand.
+func ProvisionedReads(td *types.TableDescription) float64 {
 	if td.ProvisionedThroughput == nil {
 		return 0
 	}
-	return defaultShare * float64(aws.ToInt64(td.ProvisionedThroughput.ReadCapacityUnits))
+	return float64(aws.ToInt64(td.ProvisionedThroughput.ReadCapacityUnits))
 }
 
-// DefaultWriteUnits is the limit, in units a second, for writing a table whose user gave none; 0 (none) for a table on demand.
-// A put is charged to the table and to each index that it touches, and throttled by whichever has the fewest units.
-func DefaultWriteUnits(td *types.TableDescription) float64 {
+// ProvisionedWrites is the write units a second of a provisioned table; 0 for a table on demand. A put is charged to the table
+// and to each index that it touches, and throttled by whichever has the fewest units.
+func ProvisionedWrites(td *types.TableDescription) float64 {
 	if td.ProvisionedThroughput == nil {
 		return 0
 	}
@@ -28,5 +83,5 @@ func DefaultWriteUnits(td *types.TableDescription) float64 {
 			units = min(units, float64(*p.WriteCapacityUnits))
 		}
 	}
-	return defaultShare * units
+	return units
 }

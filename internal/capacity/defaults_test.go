@@ -21,12 +21,12 @@ func TestDefaults(t *testing.T) {
 		table       types.TableDescription
 		read, write float64
 	}{
-		{"nothing known", types.TableDescription{}, 0, 0},
+		{"nothing known", types.TableDescription{}, NewTableReads, NewTableWrites},
 		{"on demand", types.TableDescription{ // AWS answers zeros
 			BillingModeSummary:     &types.BillingModeSummary{BillingMode: types.BillingModePayPerRequest},
 			ProvisionedThroughput:  provisioned(0, 0),
 			GlobalSecondaryIndexes: []types.GlobalSecondaryIndexDescription{index(provisioned(0, 0))},
-		}, 0, 0},
+		}, NewTableReads, NewTableWrites},
 		{"provisioned", types.TableDescription{ProvisionedThroughput: provisioned(100, 50)}, 80, 40},
 		{"least", types.TableDescription{ProvisionedThroughput: provisioned(1, 1)}, 0.8, 0.8},
 		{"a tighter index", types.TableDescription{
@@ -40,11 +40,35 @@ func TestDefaults(t *testing.T) {
 			GlobalSecondaryIndexes: []types.GlobalSecondaryIndexDescription{index(nil), index(provisioned(0, 0))},
 		}, 80, 40},
 	} {
-		if got := DefaultReadUnits(&test.table); got != test.read {
-			t.Errorf("%s: %g read units, want %g", test.name, got, test.read)
+		reads, writes := Budget{}.ReadLimiter(&test.table), Budget{}.WriteLimiter(&test.table)
+		if reads.Rate() != test.read || writes.Rate() != test.write {
+			t.Errorf("%s: %g read and %g write units, want %g and %g", test.name, reads.Rate(), writes.Rate(), test.read, test.write)
 		}
-		if got := DefaultWriteUnits(&test.table); got != test.write {
-			t.Errorf("%s: %g write units, want %g", test.name, got, test.write)
+		if adapts := test.table.ProvisionedThroughput == nil || *test.table.ProvisionedThroughput.ReadCapacityUnits == 0; adapts != (reads.adapt != nil) || adapts != (writes.adapt != nil) {
+			t.Errorf("%s: adaptive: %t and %t, want %t", test.name, reads.adapt != nil, writes.adapt != nil, adapts)
+		}
+	}
+}
+
+func TestBudget(t *testing.T) {
+	given := types.TableDescription{ProvisionedThroughput: provisioned(100, 50)}
+	warm := types.TableDescription{WarmThroughput: &types.TableWarmThroughputDescription{ReadUnitsPerSecond: aws.Int64(20_000), WriteUnitsPerSecond: aws.Int64(9000)}}
+	for _, test := range []struct {
+		name        string
+		budget      Budget
+		table       types.TableDescription
+		read, write float64
+	}{
+		{"units", Budget{Units: 7}, given, 7, 7},
+		{"units before share", Budget{Units: 7, Share: 0.1}, given, 7, 7},
+		{"share", Budget{Share: 0.5}, given, 50, 25},
+		{"all", Budget{Share: 1}, given, 100, 50},
+		{"share on demand", Budget{Share: 0.5}, types.TableDescription{}, 6000, 2000},
+		{"warm", Budget{}, warm, 20_000, 9000},
+		{"share of warm", Budget{Share: 0.1}, warm, 2000, 900},
+	} {
+		if reads, writes := test.budget.ReadLimiter(&test.table).Rate(), test.budget.WriteLimiter(&test.table).Rate(); reads != test.read || writes != test.write {
+			t.Errorf("%s: %g and %g units, want %g and %g", test.name, reads, writes, test.read, test.write)
 		}
 	}
 }

@@ -9,36 +9,74 @@ import (
 
 	"reseal/internal/call"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"golang.org/x/time/rate"
 )
 
 // tokensPerUnit: an eventually consistent read costs half a unit, the smallest cost there is.
 const tokensPerUnit = 2
 
+// burstTime is for how long unused budget is kept. It is longer than what a busy machine oversleeps, and so short that no
+// second gets noticeably more than its share.
+const burstTime = 20 * time.Millisecond
+
 // Limiter holds the requests of one table and one direction (reads or writes) to a number of units a second and counts what
 // they consumed. It is safe for concurrent use.
 //
 // A request reserves an estimate before it is sent and settles it with the ConsumedCapacity of its answer, so an estimate
-// that was wrong is paid for, or given back, by the requests after it.
+// that was wrong is paid for, or given back, by the requests after it. Requests wait in a queue, one at a time for the bucket:
+// a new rate holds from the next one on. So the number of requests in flight follows from the budget and the latency by itself.
 type Limiter struct {
+	bucket *rate.Limiter // nil: no limit, the units are only counted
+	turn   chan struct{} // held by the one that waits for the bucket
+	adapt  *adaptive     // nil: the rate is fixed
+
 	mu        sync.Mutex
-	bucket    *rate.Limiter // nil: no limit, the units are only counted
-	credit    int           // tokens that were waited for and given back; at most what requests in flight had reserved
-	used      float64
+	credit    int // tokens that were waited for and given back; at most what requests in flight had reserved
+	used      Consumed
 	throttled int64
 }
 
-// NewLimiter returns a limiter of unitsPerSecond; 0 or less means no limit. The burst is one tenth of a second's units, and at
-// least one unit.
+// NewLimiter returns a limiter of unitsPerSecond; 0 or less means no limit.
 func NewLimiter(unitsPerSecond float64) *Limiter {
 	if unitsPerSecond <= 0 {
 		return &Limiter{}
 	}
+	l := &Limiter{turn: make(chan struct{}, 1), bucket: rate.NewLimiter(0, 0)}
+	l.setRate(unitsPerSecond)
+	return l
+}
+
+// NewAdaptiveLimiter returns a limiter that finds out by itself what a table on demand serves, starting from unitsPerSecond.
+func NewAdaptiveLimiter(unitsPerSecond float64) *Limiter {
+	l := NewLimiter(unitsPerSecond)
+	l.adapt = newAdaptive(unitsPerSecond)
+	return l
+}
+
+func (l *Limiter) setRate(unitsPerSecond float64) {
 	tokens := unitsPerSecond * tokensPerUnit
-	burst := max(tokensPerUnit, int(math.Ceil(tokens/10)))
-	return &Limiter{bucket: rate.NewLimiter(rate.Limit(tokens), burst)}
+	l.bucket.SetLimit(rate.Limit(tokens))
+	l.bucket.SetBurst(max(tokensPerUnit, int(math.Ceil(tokens*burstTime.Seconds()))))
+}
+
+// Rate is the limit in units a second; 0 if there is none. That of an adaptive limiter changes.
+func (l *Limiter) Rate() float64 {
+	if l.bucket == nil {
+		return 0
+	}
+	return float64(l.bucket.Limit()) / tokensPerUnit
+}
+
+// requestShare is the part of a second's budget that one request should take at the most, so that every second gets its share
+// evenly.
+const requestShare = 0.02
+
+// RequestUnits is how many units one request should take at the most; one item may need more. It is +Inf without a limit.
+func (l *Limiter) RequestUnits() float64 {
+	if l.bucket == nil {
+		return math.Inf(1)
+	}
+	return max(1, l.Rate()*requestShare)
 }
 
 // Reserve waits until the budget has room for the estimated units. It returns the context's error, and takes nothing of the
@@ -47,49 +85,67 @@ func (l *Limiter) Reserve(ctx context.Context, units float64) error {
 	if err := ctx.Err(); err != nil || l.bucket == nil {
 		return err
 	}
-	tokens := toTokens(units)
-	l.mu.Lock()
-	credit := min(tokens, l.credit)
-	l.credit -= credit
-	delay := l.take(tokens - credit)
-	l.mu.Unlock()
-	err := call.Sleep(ctx, delay)
-	if err != nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.credit += credit
-		// What has not been waited for goes back to the bucket, not to the credit. ReserveN takes a negative number for that;
-		// Reservation.Cancel would keep the tokens if others have reserved since.
-		l.bucket.ReserveN(time.Now(), credit-tokens)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case l.turn <- struct{}{}:
 	}
-	return err
+	defer func() { <-l.turn }()
+	waited := 0 // tokens that are ours
+	for tokens := toTokens(units); waited < tokens; {
+		n := l.fromCredit(tokens - waited)
+		if n == 0 {
+			n = min(tokens-waited, l.bucket.Burst())
+			now := time.Now()
+			reservation := l.bucket.ReserveN(now, n)
+			if !reservation.OK() {
+				continue // the burst has just become smaller than n
+			}
+			if err := call.Sleep(ctx, reservation.DelayFrom(now)); err != nil {
+				// What has not been waited for goes back to the bucket. ReserveN takes a negative number for that;
+				// Reservation.Cancel would keep the tokens if others have reserved since.
+				l.bucket.ReserveN(time.Now(), -n)
+				l.give(waited)
+				return err
+			}
+		}
+		waited += n
+	}
+	return nil
 }
 
-// take takes tokens out of the bucket and returns how long it takes until they are in it.
-func (l *Limiter) take(tokens int) time.Duration {
-	now := time.Now()
-	var delay time.Duration
-	for tokens > 0 {
-		n := min(tokens, l.bucket.Burst())
-		delay = l.bucket.ReserveN(now, n).DelayFrom(now)
-		tokens -= n
-	}
-	return delay
+// fromCredit takes up to n tokens from those given back.
+func (l *Limiter) fromCredit(n int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n = min(n, max(0, l.credit))
+	l.credit -= n
+	return n
+}
+
+func (l *Limiter) give(tokens int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.credit += tokens
 }
 
 // Read carries out a request that changes nothing: it waits for the budget, tries, settles with the units that try returns,
 // and repeats until the request succeeds, is refused, or the policy gives up.
-func (l *Limiter) Read(ctx context.Context, p call.Policy, estimate float64, try func(context.Context) (units float64, err error)) error {
+func (l *Limiter) Read(ctx context.Context, p call.Policy, estimate float64, try func(context.Context) (Consumed, error)) error {
 	repeat := p.Start()
 	for {
 		if err := l.Reserve(ctx, estimate); err != nil {
 			return err
 		}
 		attempt, cancel := context.WithTimeout(ctx, p.AttemptTimeout())
-		units, err := try(attempt)
+		consumed, err := try(attempt)
 		cancel()
-		l.Settle(estimate, units)
 		outcome := call.Classify(err)
+		if outcome == call.Throttled {
+			l.SettleThrottled(estimate, consumed)
+		} else {
+			l.Settle(estimate, consumed)
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -97,8 +153,6 @@ func (l *Limiter) Read(ctx context.Context, p call.Policy, estimate float64, try
 			return ctx.Err()
 		case outcome == call.Refused:
 			return err
-		case outcome == call.Throttled:
-			l.Throttle()
 		}
 		if err := repeat.Again(ctx, outcome, err); err != nil {
 			return err
@@ -107,18 +161,46 @@ func (l *Limiter) Read(ctx context.Context, p call.Policy, estimate float64, try
 }
 
 // Settle counts the units that a request consumed and corrects the reservation made for it.
-func (l *Limiter) Settle(reserved, consumed float64) {
+func (l *Limiter) Settle(reserved float64, consumed Consumed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.used += consumed
+	l.count(consumed)
+	l.correct(reserved, consumed.Limiting)
+}
+
+// correct pays what a reservation was too small, or gives back what it was too large.
+func (l *Limiter) correct(reserved, spent float64) {
 	if l.bucket == nil {
 		return
 	}
 	// What is given back isn't put into the bucket, which would drop all that is above the burst.
-	l.credit += toTokens(reserved) - toTokens(consumed)
-	if l.credit < 0 {
-		l.take(-l.credit)
-		l.credit = 0
+	l.credit += toTokens(reserved) - toTokens(spent)
+	for l.credit < 0 {
+		n := min(-l.credit, l.bucket.Burst())
+		if l.bucket.ReserveN(time.Now(), n).OK() {
+			l.credit += n
+		}
+	}
+}
+
+// SettleThrottled is Settle for a request that was throttled, in whole or in part. Nothing of its reservation is given back: it
+// would let another request go at once, to be throttled as well.
+func (l *Limiter) SettleThrottled(reserved float64, consumed Consumed) {
+	l.Throttle()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count(consumed)
+	l.correct(reserved, max(reserved, consumed.Limiting))
+}
+
+// count adds what was consumed to the sum, and to what an adaptive limiter goes by.
+func (l *Limiter) count(consumed Consumed) {
+	l.used.add(consumed)
+	if l.adapt == nil {
+		return
+	}
+	if rate, changed := l.adapt.consumed(time.Now(), consumed.Limiting); changed {
+		l.setRate(rate)
 	}
 }
 
@@ -127,15 +209,25 @@ func toTokens(units float64) int { return int(math.Ceil(units * tokensPerUnit)) 
 // Throttle counts one throttled request.
 func (l *Limiter) Throttle() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.throttled++
-	l.mu.Unlock()
+	if l.adapt != nil {
+		l.adapt.throttled = true
+	}
 }
 
-// Used is the sum of the units settled so far.
+// Used is the sum of the units settled so far, of the table and of its indexes.
 func (l *Limiter) Used() float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.used
+	return l.used.Units
+}
+
+// UsedByIndex is the part of Used that each index took, by the index's name; nil if none did.
+func (l *Limiter) UsedByIndex() map[string]float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used.copyIndexes()
 }
 
 // Throttled is the number of throttled requests so far.
@@ -143,24 +235,4 @@ func (l *Limiter) Throttled() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.throttled
-}
-
-// Units is the number of units in the ConsumedCapacity entries of an answer, indexes included.
-func Units(consumed ...*types.ConsumedCapacity) float64 {
-	sum := 0.0
-	for _, c := range consumed {
-		if c != nil {
-			sum += aws.ToFloat64(c.CapacityUnits)
-		}
-	}
-	return sum
-}
-
-// UnitsOf is Units for the answers of batch requests.
-func UnitsOf(consumed []types.ConsumedCapacity) float64 {
-	sum := 0.0
-	for i := range consumed {
-		sum += Units(&consumed[i])
-	}
-	return sum
 }

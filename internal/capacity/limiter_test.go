@@ -32,10 +32,10 @@ func spend(t *testing.T, l *Limiter, workers int, estimate, cost float64, latenc
 					return
 				}
 				if call.Sleep(ctx, latency) != nil {
-					l.Settle(estimate, 0)
+					l.Settle(estimate, Consumed{})
 					return
 				}
-				l.Settle(estimate, cost)
+				l.Settle(estimate, Of(cost))
 			}
 		}()
 	}
@@ -89,7 +89,7 @@ func TestLimiterHoldsRateWithChangingCost(t *testing.T) {
 		last := 0.5
 		for i := 0; l.Reserve(ctx, last) == nil; i++ {
 			cost := []float64{128, 128, 0.5, 32, 0.5}[i%5]
-			l.Settle(last, cost)
+			l.Settle(last, Of(cost))
 			last = cost
 		}
 		if got := l.Used(); got < 0.98*30_000 || got > 1.02*30_000 {
@@ -99,7 +99,7 @@ func TestLimiterHoldsRateWithChangingCost(t *testing.T) {
 }
 
 func TestLimiterBurst(t *testing.T) {
-	for rate, want := range map[float64]float64{0.1: 1, 1: 1, 5: 1, 10: 1, 20: 2, 1000: 100} {
+	for rate, want := range map[float64]float64{0.1: 1, 1: 1, 5: 1, 50: 1, 100: 2, 1000: 20} {
 		synctest.Test(t, func(t *testing.T) {
 			l := NewLimiter(rate)
 			time.Sleep(time.Hour) // however long nothing was used
@@ -130,9 +130,9 @@ func near(got, want time.Duration) bool { return (got - want).Abs() < time.Micro
 
 func TestReserveLargerThanBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(10) // a burst of 1 unit
-		if d := reserve(t, l, 51); !near(d, 5*time.Second) {
-			t.Errorf("51 units at 10 a second took %s, want 5 s: 1 unit is there at once", d)
+		l := NewLimiter(10) // a burst of 1 unit, for which it waits too
+		if d := reserve(t, l, 51); !near(d, 5100*time.Millisecond) {
+			t.Errorf("51 units at 10 a second took %s, want 5.1 s", d)
 		}
 	})
 }
@@ -141,7 +141,7 @@ func TestSettleGivesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(10)
 		reserve(t, l, 51)
-		l.Settle(51, 1)
+		l.Settle(51, Of(1))
 		// 50 units were waited for and not used; the bucket is empty.
 		if d := reserve(t, l, 50); d != 0 {
 			t.Errorf("what was given back took %s", d)
@@ -156,13 +156,13 @@ func TestSettleTakesMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(10)
 		reserve(t, l, 1)
-		l.Settle(1, 31)
+		l.Settle(1, Of(31))
 		if d := reserve(t, l, 1); !near(d, 3100*time.Millisecond) {
 			t.Errorf("after a debt of 30 units, 1 unit took %s, want 3.1s", d)
 		}
 		// What is given back pays a debt first.
-		l.Settle(1, 0)
-		l.Settle(0, 1)
+		l.Settle(1, Consumed{})
+		l.Settle(0, Of(1))
 		if d := reserve(t, l, 1); !near(d, 100*time.Millisecond) {
 			t.Errorf("after one unit given back and one owed, 1 unit took %s, want 100ms", d)
 		}
@@ -172,8 +172,8 @@ func TestSettleTakesMore(t *testing.T) {
 func TestCancelledReserveGivesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(10)
-		reserve(t, l, 3) // the burst, and 2 units waited for
-		l.Settle(2, 0)   // which are in credit now
+		reserve(t, l, 3)        // the burst, and 2 units waited for
+		l.Settle(2, Consumed{}) // which are in credit now
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		cancelled, behind := make(chan error, 1), make(chan error, 1)
@@ -185,16 +185,15 @@ func TestCancelledReserveGivesBack(t *testing.T) {
 		if err := <-cancelled; !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Fatalf("error %v after %s, want the deadline's after 1 s", err, time.Since(start))
 		}
-		// In the second that has passed 10 units came in, 1 of which is the other's, but the bucket holds 1 only; and there is the
-		// credit of 2.
-		if d := reserve(t, l, 3); d != 0 {
-			t.Errorf("3 units took %s", d)
+		// In the second that has passed 10 units came in, and there was the credit of 2. The one behind took 1.
+		if err := <-behind; err != nil || !near(time.Since(start), time.Second) {
+			t.Errorf("the one behind: error %v after %s, want none after 1 s", err, time.Since(start))
 		}
-		if d := reserve(t, l, 1); !near(d, 100*time.Millisecond) {
-			t.Errorf("the unit after it took %s, want 100ms", d)
+		if d := reserve(t, l, 11); d > 100*time.Millisecond+time.Microsecond {
+			t.Errorf("11 units took %s, want at most what the last of them takes", d)
 		}
-		if err := <-behind; err != nil || !near(time.Since(start), 10100*time.Millisecond) {
-			t.Errorf("the one behind: error %v after %s, want none after 10.1 s", err, time.Since(start))
+		if d := reserve(t, l, 2); d < 100*time.Millisecond-time.Microsecond {
+			t.Errorf("2 units after them took %s, want at least 100ms", d)
 		}
 		if used := l.Used(); used != 0 {
 			t.Errorf("used %g", used)
@@ -220,7 +219,7 @@ func TestNoLimitNeverWaits(t *testing.T) {
 				if d := reserve(t, l, 1e12); d != 0 {
 					t.Fatalf("waited %s", d)
 				}
-				l.Settle(1, 1e12)
+				l.Settle(1, Of(1e12))
 			}
 			if l.Used() != 1e14 {
 				t.Errorf("used %g", l.Used())
@@ -231,8 +230,8 @@ func TestNoLimitNeverWaits(t *testing.T) {
 
 func TestUsedAndThrottled(t *testing.T) {
 	l := NewLimiter(1000)
-	l.Settle(4, 1.5)
-	l.Settle(0, 2)
+	l.Settle(4, Of(1.5))
+	l.Settle(0, Of(2))
 	l.Throttle()
 	l.Throttle()
 	if l.Used() != 3.5 || l.Throttled() != 2 {
@@ -241,16 +240,27 @@ func TestUsedAndThrottled(t *testing.T) {
 }
 
 func TestUnits(t *testing.T) {
-	a := types.ConsumedCapacity{CapacityUnits: aws.Float64(2.5)}
-	b := types.ConsumedCapacity{CapacityUnits: aws.Float64(4)}
-	if got := Units(&a, nil, &types.ConsumedCapacity{}, &b); got != 6.5 {
-		t.Errorf("Units is %g", got)
+	if got := Units(); got.Units != 0 || got.Limiting != 0 || got.Indexes != nil {
+		t.Errorf("no answer consumed %+v", got)
 	}
-	if got := UnitsOf([]types.ConsumedCapacity{a, b}); got != 6.5 {
-		t.Errorf("UnitsOf is %g", got)
+	if got := Units(types.ConsumedCapacity{CapacityUnits: aws.Float64(2.5)}, types.ConsumedCapacity{}, types.ConsumedCapacity{CapacityUnits: aws.Float64(4)}); got.Units != 6.5 || got.Limiting != 6.5 {
+		t.Errorf("consumed %+v, want 6.5", got)
 	}
-	if Units() != 0 || UnitsOf(nil) != 0 {
-		t.Error("no answer has units")
+	capacity := func(units float64) types.Capacity { return types.Capacity{CapacityUnits: &units} }
+	table := capacity(3)
+	got := Units(types.ConsumedCapacity{
+		CapacityUnits: aws.Float64(14), Table: &table,
+		GlobalSecondaryIndexes: map[string]types.Capacity{"a": capacity(5), "b": capacity(2)},
+		LocalSecondaryIndexes:  map[string]types.Capacity{"c": capacity(4)},
+	}, types.ConsumedCapacity{CapacityUnits: aws.Float64(1), Table: &types.Capacity{CapacityUnits: aws.Float64(1)}})
+	if got.Units != 15 || got.Limiting != 6 || len(got.Indexes) != 3 || got.Indexes["a"] != 5 || got.Indexes["c"] != 4 {
+		t.Errorf("consumed %+v, want 15 in all, 6 of them limiting", got)
+	}
+	l := NewLimiter(0)
+	l.Settle(0, got)
+	l.Settle(0, got)
+	if by := l.UsedByIndex(); l.Used() != 30 || by["b"] != 4 {
+		t.Errorf("used %g, by index %v", l.Used(), by)
 	}
 }
 
@@ -263,13 +273,13 @@ func answered(status int, code string) error {
 }
 
 // script is a try that fails with each of the errors in turn and then succeeds with 3 units.
-func script(attempts *int, failures ...error) func(context.Context) (float64, error) {
-	return func(context.Context) (float64, error) {
+func script(attempts *int, failures ...error) func(context.Context) (Consumed, error) {
+	return func(context.Context) (Consumed, error) {
 		*attempts++
 		if *attempts <= len(failures) {
-			return 0, failures[*attempts-1]
+			return Consumed{}, failures[*attempts-1]
 		}
-		return 3, nil
+		return Of(3), nil
 	}
 }
 
@@ -318,7 +328,7 @@ func TestReadGivesUp(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start, l := time.Now(), NewLimiter(0)
-			err := l.Read(t.Context(), call.Policy{}, 1, func(context.Context) (float64, error) { return 0, failure })
+			err := l.Read(t.Context(), call.Policy{}, 1, func(context.Context) (Consumed, error) { return Consumed{}, failure })
 			if !errors.Is(err, failure) {
 				t.Errorf("error %v, want the cause in it", err)
 			}
@@ -332,12 +342,12 @@ func TestReadGivesUp(t *testing.T) {
 func TestReadTimesOutEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, attempts := time.Now(), 0
-		err := NewLimiter(0).Read(t.Context(), call.Policy{Timeout: 4 * time.Second}, 1, func(ctx context.Context) (float64, error) {
+		err := NewLimiter(0).Read(t.Context(), call.Policy{Timeout: 4 * time.Second}, 1, func(ctx context.Context) (Consumed, error) {
 			if attempts++; attempts == 3 {
-				return 1, nil
+				return Of(1), nil
 			}
 			<-ctx.Done()
-			return 0, ctx.Err()
+			return Consumed{}, ctx.Err()
 		})
 		if d := time.Since(start); err != nil || d < 8*time.Second || d > 9*time.Second {
 			t.Errorf("error %v after %s, want none after 8 s and two short pauses", err, d)
@@ -349,16 +359,16 @@ func TestReadEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := NewLimiter(0).Read(ctx, call.Policy{}, 1, func(ctx context.Context) (float64, error) {
+		err := NewLimiter(0).Read(ctx, call.Policy{}, 1, func(ctx context.Context) (Consumed, error) {
 			<-ctx.Done()
-			return 0, errors.New("canceled, as the SDK says it")
+			return Consumed{}, errors.New("canceled, as the SDK says it")
 		})
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("in a request: error %v", err)
 		}
-		err = NewLimiter(0).Read(ctx, call.Policy{}, 1, func(context.Context) (float64, error) {
+		err = NewLimiter(0).Read(ctx, call.Policy{}, 1, func(context.Context) (Consumed, error) {
 			t.Error("a request was made after the context's end")
-			return 0, nil
+			return Consumed{}, nil
 		})
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("before a request: error %v", err)

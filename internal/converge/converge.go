@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +22,11 @@ type Converger struct {
 	Writer  *batch.Writer
 	Recheck bool // false: write and trust, for a source that nobody writes to
 
-	rechecked, rewritten atomic.Int64
+	// Reject is called for an item that the target refuses; it is left as it is on the target. An error ends the write. If
+	// Reject is nil, such an item fails its whole batch.
+	Reject func(key item.Key, reason error) error
+
+	rechecked, rewritten, rejected atomic.Int64
 }
 
 // Rechecked is the number of items whose source was read again after they were written.
@@ -29,6 +34,9 @@ func (c *Converger) Rechecked() int64 { return c.rechecked.Load() }
 
 // Rewritten is the number of writes (puts and deletes) made because the source had changed.
 func (c *Converger) Rewritten() int64 { return c.rewritten.Load() }
+
+// Rejected is the number of items that the target refused.
+func (c *Converger) Rejected() int64 { return c.rejected.Load() }
 
 // Write carries out ops, a batch of distinct keys, and makes sure that each of them ends as the source has it:
 //
@@ -45,14 +53,12 @@ func (c *Converger) Rewritten() int64 { return c.rewritten.Load() }
 func (c *Converger) Write(ctx context.Context, ops []batch.Op) ([]item.Key, error) {
 	uncertain := keySet{}
 	for round := 0; len(ops) > 0; round++ {
-		for _, one := range batch.Split(ops) {
-			lost, err := c.Writer.Write(ctx, one)
-			uncertain.add(lost)
-			if err != nil {
-				return uncertain.with(keys(ops)), err
-			}
+		rejected, err := c.write(ctx, ops, uncertain)
+		if err != nil {
+			return uncertain.with(keys(ops)), err
 		}
-		if !c.Recheck {
+		ops = without(ops, rejected)
+		if !c.Recheck || len(ops) == 0 {
 			break
 		}
 		changed, err := c.changed(ctx, ops)
@@ -71,9 +77,37 @@ func (c *Converger) Write(ctx context.Context, ops []batch.Op) ([]item.Key, erro
 	return uncertain.keys(), nil
 }
 
+// write writes the ops, adds the keys with a lost write to uncertain and returns those that the target refused.
+func (c *Converger) write(ctx context.Context, ops []batch.Op, uncertain keySet) (rejected keySet, err error) {
+	writer := *c.Writer
+	rejected = keySet{}
+	if c.Reject != nil {
+		writer.Reject = func(op batch.Op, reason error) error {
+			rejected.add([]item.Key{op.Key})
+			c.rejected.Add(1)
+			return c.Reject(op.Key, reason)
+		}
+	}
+	for _, one := range writer.Split(ops) {
+		lost, err := writer.Write(ctx, one)
+		uncertain.add(lost)
+		if err != nil {
+			return rejected, err
+		}
+	}
+	return rejected, nil
+}
+
+func without(ops []batch.Op, rejected keySet) []batch.Op {
+	if len(rejected) == 0 {
+		return ops
+	}
+	return slices.DeleteFunc(slices.Clone(ops), func(op batch.Op) bool { _, is := rejected[op.Key.ID()]; return is })
+}
+
 // changed returns the writes that bring the keys in line whose source no longer is what ops wrote.
 func (c *Converger) changed(ctx context.Context, ops []batch.Op) ([]batch.Op, error) {
-	now, err := c.Source.Read(ctx, keys(ops))
+	now, err := c.Source.Read(ctx, keys(ops), readUnits(ops))
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +120,7 @@ func (c *Converger) unmoved(ctx context.Context, ops []batch.Op, round int) ([]b
 	if err := call.Sleep(ctx, rand.N(min(most, base<<min(round, 8)))); err != nil {
 		return nil, err
 	}
-	now, err := c.Source.Read(ctx, keys(ops))
+	now, err := c.Source.Read(ctx, keys(ops), readUnits(ops))
 	if err != nil {
 		return nil, err
 	}
@@ -122,11 +156,11 @@ func differing(ops []batch.Op, now map[string]item.Item) ([]batch.Op, error) {
 // Compare reads the keys from both tables, the source first, and returns the writes that would make the target's items the
 // source's.
 func (c *Converger) Compare(ctx context.Context, wanted []item.Key) ([]batch.Op, error) {
-	source, err := c.Source.Read(ctx, wanted)
+	source, err := c.Source.Read(ctx, wanted, float64(len(wanted)))
 	if err != nil {
 		return nil, fmt.Errorf("read source: %w", err)
 	}
-	target, err := c.Target.Read(ctx, wanted)
+	target, err := c.Target.Read(ctx, wanted, float64(len(wanted)))
 	if err != nil {
 		return nil, fmt.Errorf("read target: %w", err)
 	}
@@ -166,6 +200,18 @@ func keys(ops []batch.Op) []item.Key {
 		list[i] = op.Key
 	}
 	return list
+}
+
+// readUnits is what reading the ops' keys costs if their items have the size that the ops have.
+func readUnits(ops []batch.Op) float64 {
+	units := 0.0
+	for _, op := range ops {
+		units++
+		if !op.Item.Absent() {
+			units += op.Item.ReadUnits() - 1
+		}
+	}
+	return units
 }
 
 type keySet map[string]item.Key

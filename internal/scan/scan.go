@@ -34,7 +34,7 @@ type Scanner struct {
 	Limiter *capacity.Limiter
 	Policy  call.Policy
 
-	lastUnits atomic.Uint64 // float64 bits: what the last page cost, the best guess for the next one
+	itemUnits atomic.Uint64 // float64 bits: what an item of the last page cost, the best guess for the next one
 }
 
 // Page is one answer of a Scan.
@@ -54,17 +54,19 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 	if after != nil {
 		in.ExclusiveStartKey = after.Attributes()
 	}
+	estimate, limit := s.size()
+	in.Limit = limit
 	var out *dynamodb.ScanOutput
-	estimate := max(0.5, math.Float64frombits(s.lastUnits.Load()))
-	err := s.Limiter.Read(ctx, s.Policy, estimate, func(ctx context.Context) (float64, error) {
+	err := s.Limiter.Read(ctx, s.Policy, estimate, func(ctx context.Context) (capacity.Consumed, error) {
 		var err error
-		out, err = s.API.Scan(ctx, in, call.Once)
-		if err != nil {
-			return 0, err
+		if out, err = s.API.Scan(ctx, in, call.Once); err != nil || out.ConsumedCapacity == nil {
+			return capacity.Consumed{}, err
 		}
-		units := capacity.Units(out.ConsumedCapacity)
-		s.lastUnits.Store(math.Float64bits(units))
-		return units, nil
+		consumed := capacity.Units(*out.ConsumedCapacity)
+		if n := len(out.Items); n > 0 {
+			s.itemUnits.Store(math.Float64bits(consumed.Units / float64(n)))
+		}
+		return consumed, nil
 	})
 	if err != nil {
 		return Page{}, fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
@@ -77,6 +79,28 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 		return Page{}, fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
 	}
 	return page, nil
+}
+
+const (
+	pageUnits = 128 // the most that a page of 1 MB costs, eventually consistent
+	firstPage = 10  // items of the first page under a limit, when nothing is known of their size
+)
+
+// size returns the units that the next page is likely to take, and the number of items to ask for so that it takes no more of
+// the budget than one request should; nil for as many as a page holds.
+func (s *Scanner) size() (estimate float64, limit *int32) {
+	most := s.Limiter.RequestUnits()
+	perItem := math.Float64frombits(s.itemUnits.Load())
+	switch {
+	case perItem == 0 && most < pageUnits:
+		return 1, aws.Int32(firstPage)
+	case perItem == 0:
+		return 1, nil
+	case most >= pageUnits:
+		return pageUnits, nil
+	}
+	items := max(1, math.Floor(most/perItem))
+	return min(pageUnits, items*perItem), aws.Int32(int32(min(items, math.MaxInt32)))
 }
 
 // parse checks that the answer is whole: an answer that lost its items must not pass for an empty segment.

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 
+	"reseal/internal/call"
 	"reseal/internal/engine"
 )
 
@@ -61,11 +62,11 @@ func Main(m *testing.M) int {
 
 // httpClient serves all clients of a test process. Its transport keeps enough idle connections for tests with
 // many requests at a time, and takes no proxy from the environment.
-var httpClient = &http.Client{Transport: &http.Transport{
+var httpClient = call.WholeAnswers(&http.Client{Transport: &http.Transport{
 	MaxIdleConns:        512,
 	MaxIdleConnsPerHost: 256,
 	IdleConnTimeout:     30 * time.Second,
-}}
+}})
 
 // dummy are the credentials that every local engine takes.
 var dummy = credentials.NewStaticCredentialsProvider("test", "test", "")

@@ -29,6 +29,7 @@ type TableSpec struct {
 	Name        string               // "": a unique one
 	Hash        string               // the partition key's name and type, such as "id:S" or "n:N"
 	Range       string               // the sort key's, likewise; "": none
+	Index       string               // the partition key of a global secondary index "by-NAME" with all attributes; "": none
 	Stream      types.StreamViewType // "": no stream
 	Plain       bool                 // not encrypted with a KMS key
 	Provisioned [2]int64             // read and write capacity units per second; zero: on demand
@@ -71,19 +72,27 @@ func EnableStream(t testing.TB, c *dynamodb.Client, table string, view types.Str
 func createInput(t testing.TB, spec TableSpec) *dynamodb.CreateTableInput {
 	t.Helper()
 	in := &dynamodb.CreateTableInput{TableName: &spec.Name, BillingMode: types.BillingModePayPerRequest}
-	addKey := func(key string, kind types.KeyType) {
+	define := func(key string, kind types.KeyType) types.KeySchemaElement {
 		name, letter, ok := strings.Cut(key, ":")
 		if !ok || name == "" || !slices.Contains([]string{"S", "N", "B"}, letter) {
 			t.Fatalf("key %q: want a name and a type, such as \"id:S\"", key)
 		}
-		in.KeySchema = append(in.KeySchema, types.KeySchemaElement{AttributeName: &name, KeyType: kind})
 		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{
 			AttributeName: &name, AttributeType: types.ScalarAttributeType(letter),
 		})
+		return types.KeySchemaElement{AttributeName: &name, KeyType: kind}
 	}
-	addKey(spec.Hash, types.KeyTypeHash)
+	in.KeySchema = append(in.KeySchema, define(spec.Hash, types.KeyTypeHash))
 	if spec.Range != "" {
-		addKey(spec.Range, types.KeyTypeRange)
+		in.KeySchema = append(in.KeySchema, define(spec.Range, types.KeyTypeRange))
+	}
+	if spec.Index != "" {
+		key := define(spec.Index, types.KeyTypeHash)
+		in.GlobalSecondaryIndexes = []types.GlobalSecondaryIndex{{
+			IndexName:  aws.String("by-" + *key.AttributeName),
+			KeySchema:  []types.KeySchemaElement{key},
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
+		}}
 	}
 	if spec.Stream != "" {
 		in.StreamSpecification = &types.StreamSpecification{

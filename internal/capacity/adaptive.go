@@ -1,0 +1,51 @@
+package capacity
+
+import "time"
+
+// adaptive finds the rate that a table on demand serves: additive increase while nothing is throttled and the rate is used,
+// multiplicative decrease when something was.
+//
+// It judges once in a window. After throttling, the rate becomes a little less than what was consumed in the window: that much
+// the table did serve, whatever was asked of it. If only one hot partition throttles, the others' part is in that figure too,
+// so they aren't slowed down.
+type adaptive struct {
+	rate      float64 // units a second
+	step      float64 // added to the rate for each window in which it was used and nothing throttled
+	start     time.Time
+	units     float64 // consumed in this window
+	throttled bool    // something was, in this window
+}
+
+const (
+	adaptWindow   = time.Second
+	adaptIncrease = 0.02 // of the rate at the last decrease, or at the start
+	adaptDecrease = 0.97 // of what was consumed
+	adaptUsed     = 0.8  // of the rate: less says that it isn't the rate that limits
+	adaptLeast    = 5    // units a second
+)
+
+func newAdaptive(rate float64) *adaptive {
+	return &adaptive{rate: rate, step: rate * adaptIncrease}
+}
+
+// consumed counts units and returns the rate that holds from now on, and whether it is another than before.
+func (a *adaptive) consumed(now time.Time, units float64) (float64, bool) {
+	if a.start.IsZero() {
+		a.start = now
+	}
+	a.units += units
+	elapsed := now.Sub(a.start)
+	if elapsed < adaptWindow {
+		return a.rate, false
+	}
+	before, served := a.rate, a.units/elapsed.Seconds()
+	switch {
+	case a.throttled:
+		a.rate = max(adaptLeast, min(a.rate, served)*adaptDecrease)
+		a.step = a.rate * adaptIncrease
+	case served >= a.rate*adaptUsed:
+		a.rate += a.step
+	}
+	a.start, a.units, a.throttled = now, 0, false
+	return a.rate, a.rate != before
+}

@@ -1,0 +1,85 @@
+package capacity
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"reseal/internal/call"
+)
+
+// server admits so many units a second, with a second's worth in reserve, and throttles what is beyond.
+type server struct {
+	rate, tokens float64
+	at           time.Time
+}
+
+func (s *server) admits(units float64) bool {
+	now := time.Now()
+	s.tokens = min(s.rate, s.tokens+s.rate*now.Sub(s.at).Seconds())
+	s.at = now
+	if s.tokens <= 0 {
+		return false
+	}
+	s.tokens -= units
+	return true
+}
+
+// drive makes one request of 10 units after the other for a time, and returns the mean of its last ten seconds, in units a
+// second, and the part of the requests that were throttled.
+func drive(t *testing.T, l *Limiter, s *server, total time.Duration) (mean, throttled float64) {
+	end := time.Now().Add(total)
+	var requests, refused, late float64
+	for time.Now().Before(end) {
+		if l.Reserve(t.Context(), 10) != nil {
+			return 0, 0
+		}
+		requests++
+		if call.Sleep(t.Context(), time.Millisecond) != nil { // the round trip
+			return 0, 0
+		}
+		if !s.admits(10) {
+			refused++
+			l.Throttle()
+			l.Settle(10, Consumed{})
+			continue
+		}
+		l.Settle(10, Of(10))
+		if time.Until(end) < 10*time.Second {
+			late += 10
+		}
+	}
+	return late / 10, refused / requests
+}
+
+func TestAdaptiveFindsTheRate(t *testing.T) {
+	for _, rate := range []float64{100, 2000, 4000, 6000} {
+		synctest.Test(t, func(t *testing.T) {
+			l, s := NewAdaptiveLimiter(NewTableWrites), &server{rate: rate, tokens: rate, at: time.Now()}
+			mean, throttled := drive(t, l, s, 60*time.Second)
+			if mean < 0.95*rate || mean > 1.01*rate {
+				t.Errorf("of %g units a second, %.0f are used after a minute", rate, mean)
+			}
+			t.Logf("%g: %.0f units a second, %.2f%% throttled", rate, mean, 100*throttled)
+		})
+	}
+}
+
+// A rate that nobody uses up must not grow: it would be an arbitrary one when it is needed.
+func TestAdaptiveHoldsUnusedRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewAdaptiveLimiter(1000)
+		for range 600 {
+			if err := l.Reserve(t.Context(), 10); err != nil {
+				t.Fatal(err)
+			}
+			l.Settle(10, Of(10))
+			if err := call.Sleep(t.Context(), 100*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if l.Rate() != 1000 {
+			t.Errorf("the rate is %g after a minute of 100 units a second", l.Rate())
+		}
+	})
+}

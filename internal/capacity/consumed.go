@@ -1,0 +1,56 @@
+package capacity
+
+import (
+	"maps"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// Consumed is the capacity units that requests consumed.
+type Consumed struct {
+	Units    float64            // of the table and all indexes: what is paid for
+	Limiting float64            // of the table or of the one index that took the most: what throttling goes by
+	Indexes  map[string]float64 // of each index that took any
+}
+
+// Of is a cost that is all the table's.
+func Of(units float64) Consumed { return Consumed{Units: units, Limiting: units} }
+
+// Units reads the ConsumedCapacity entries of an answer.
+func Units(entries ...types.ConsumedCapacity) Consumed {
+	var sum Consumed
+	for _, entry := range entries {
+		one := Consumed{Units: aws.ToFloat64(entry.CapacityUnits)}
+		table := one.Units
+		if entry.Table != nil {
+			table = aws.ToFloat64(entry.Table.CapacityUnits)
+		}
+		one.Limiting = table
+		for _, indexes := range []map[string]types.Capacity{entry.GlobalSecondaryIndexes, entry.LocalSecondaryIndexes} {
+			for name, index := range indexes {
+				units := aws.ToFloat64(index.CapacityUnits)
+				one.Limiting = max(one.Limiting, units)
+				if one.Indexes == nil {
+					one.Indexes = map[string]float64{}
+				}
+				one.Indexes[name] += units
+			}
+		}
+		sum.add(one)
+	}
+	return sum
+}
+
+func (c *Consumed) add(o Consumed) {
+	c.Units += o.Units
+	c.Limiting += o.Limiting
+	for name, units := range o.Indexes {
+		if c.Indexes == nil {
+			c.Indexes = map[string]float64{}
+		}
+		c.Indexes[name] += units
+	}
+}
+
+func (c *Consumed) copyIndexes() map[string]float64 { return maps.Clone(c.Indexes) }
