@@ -105,7 +105,7 @@ func (f *fixture) wantRefused(o Options, words string) {
 // refusal runs and checks that it refuses, with these words, and that neither the file nor the target is touched.
 func (f *fixture) refusal(o Options, words string) error {
 	f.t.Helper()
-	before, _ := os.ReadFile(o.Checkpoint) // or there is none, before and after
+	before, _ := os.ReadFile(o.Checkpoint)              // or there is none, before and after
 	proxy := testkit.NewProxy(f.t, testkit.Engine(f.t)) // one that no late request of an earlier run comes through
 	through := testkit.Client(proxy.URL)
 	o.Source, o.Streams, o.Target = through, testkit.Streams(proxy.URL), through
