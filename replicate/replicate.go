@@ -113,11 +113,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	var report func()
-	if options.Progress != nil {
-		report = func() { options.Progress(t.progress()) }
-	}
-	stop := ticker.Every(progressInterval, report)
+	stop := ticker.Report(progressInterval, options.Progress, t.progress)
 	err = t.follow(ctx)
 	stop()
 	return t.result(), errors.Join(err, t.position.save())

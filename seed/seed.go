@@ -155,11 +155,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	var report func()
-	if options.Progress != nil {
-		report = func() { options.Progress(r.progress()) }
-	}
-	stop := ticker.Every(progressInterval, report)
+	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.copy(ctx)
 	stop()
 	if err == nil {

@@ -25,7 +25,7 @@ func (r *run) repair(ctx context.Context, differing []*candidate) (int, error) {
 			return 0, fmt.Errorf("repair: %w", err)
 		}
 		if len(lost) > 0 { // a write without an answer may still be carried out; look again when it can't any more
-			if err := call.Sleep(ctx, r.policy.AttemptTimeout()+requestMargin); err != nil {
+			if err := call.Sleep(ctx, r.policy.Lifetime()); err != nil {
 				return 0, fmt.Errorf("repair: %w", err)
 			}
 		}

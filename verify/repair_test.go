@@ -271,7 +271,7 @@ func TestRepairOfALostWrite(t *testing.T) {
 	}))
 	var progress []verify.Progress
 	result, _ := ts.verify(withRepair, func(o *verify.Options) {
-		o.RequestTimeout = 500 * time.Millisecond // so long, and five seconds, repair waits for a lost write
+		o.RequestTimeout = 2 * time.Second // so long, and a quarter more, repair waits for a lost write
 		o.Progress = func(p verify.Progress) { progress = append(progress, p) }
 	})
 	ts.expect(result, verdict{match: true, sourceItems: 5, targetItems: 5, different: 1, repaired: 1})

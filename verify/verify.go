@@ -108,7 +108,6 @@ type Difference struct {
 
 const (
 	progressInterval = time.Second
-	requestMargin    = 5 * time.Second // beyond a request's time-out, until it can't be carried out any more
 )
 
 // run is one verification.
@@ -140,11 +139,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	var report func()
-	if options.Progress != nil {
-		report = func() { options.Progress(r.progress()) }
-	}
-	stop := ticker.Every(progressInterval, report)
+	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.compare(ctx)
 	stop()
 	if err != nil {

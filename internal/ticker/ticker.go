@@ -32,3 +32,11 @@ func Every(interval time.Duration, fn func()) (stop func()) {
 		fn()
 	}
 }
+
+// Report gives a value to a function at intervals, and its last one when stop is called, as Every does. A nil function gets none.
+func Report[T any](interval time.Duration, to func(T), value func() T) (stop func()) {
+	if to == nil {
+		return func() {}
+	}
+	return Every(interval, func() { to(value()) })
+}
