@@ -137,6 +137,7 @@ type run struct {
 	lifetime time.Duration     // of a request, after which it can't be carried out any more
 	lost     *ledger
 	position *checkpoint
+	pages    chan struct{} // holds one for each page in memory
 	start    time.Time
 
 	rejecting                sync.Mutex // held while Options.Reject is called
@@ -191,6 +192,7 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		settling: capacity.NewLimiter(0),
 		lifetime: policy.Lifetime(),
 		lost:     newLedger(),
+		pages:    make(chan struct{}, maxPages),
 		start:    time.Now(),
 	}
 	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy}

@@ -21,30 +21,49 @@ func (r *run) segment(ctx context.Context, segment int) error {
 		return wrapSegment(segment, err)
 	}
 	for {
-		page, err := r.scanner.Page(ctx, segment, r.options.Segments, after)
+		next, err := r.step(ctx, segment, after)
 		if err != nil {
 			return err
 		}
-		ops, err := r.ops(page.Items)
-		if err != nil {
-			return wrapSegment(segment, err)
-		}
-		r.read.Add(int64(len(ops)))
-		if len(ops) > 0 {
-			if err := r.page(ctx, segment, after, ops); err != nil {
-				return wrapSegment(segment, err)
-			}
-		}
-		if page.Next == nil {
+		if next == nil {
 			return r.position.finish(segment)
 		}
-		after = page.Next
+		after = next
 		if r.lost.len() > maxLost {
 			if err := r.settle(ctx); err != nil {
 				return wrapSegment(segment, err)
 			}
 		}
 	}
+}
+
+// maxPages is how many pages are in memory at a time, whatever the number of segments: a page of 1 MB takes ten times as much
+// when it is decoded. Their batches in flight (batchesInFlight of each) serve any budget of a table.
+const maxPages = 6
+
+// step copies the page after the given key and returns where the next one starts; nil: the segment is at its end.
+func (r *run) step(ctx context.Context, segment int, after *item.Key) (*item.Key, error) {
+	select {
+	case r.pages <- struct{}{}:
+		defer func() { <-r.pages }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	page, err := r.scanner.Page(ctx, segment, r.options.Segments, after)
+	if err != nil {
+		return nil, err
+	}
+	ops, err := r.ops(page.Items)
+	if err != nil {
+		return nil, wrapSegment(segment, err)
+	}
+	r.read.Add(int64(len(ops)))
+	if len(ops) > 0 {
+		if err := r.page(ctx, segment, after, ops); err != nil {
+			return nil, wrapSegment(segment, err)
+		}
+	}
+	return page.Next, nil
 }
 
 func (r *run) ops(items []item.Item) ([]batch.Op, error) {

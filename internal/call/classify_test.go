@@ -196,3 +196,24 @@ func TestClassifyClientSide(t *testing.T) {
 		t.Errorf("no credentials: outcome %d, want Unknown, of %v", call.Classify(err), err)
 	}
 }
+
+func TestIsValidationAndMessage(t *testing.T) {
+	proxy := testkit.NewProxy(t, "http://127.0.0.1:1")
+	for answer, want := range map[*testkit.Response]struct {
+		validation bool
+		message    string
+	}{
+		testkit.Fail(400, "com.amazon.coral.validate#ValidationException", "one\n  two"): {true, "ValidationException: one two"},
+		testkit.Fail(400, "com.amazon.coral.service#AccessDeniedException", "no"):        {false, "AccessDeniedException: no"},
+		{Cut: true}: {false, "EOF"},
+	} {
+		proxy.Use(func(*testkit.Exchange) *testkit.Response { return answer })
+		err := write(t.Context(), client(proxy.URL), "some-table", "a")
+		if call.IsValidation(err) != want.validation || call.Message(err) != want.message {
+			t.Errorf("%v: validation %t, message %q", err, call.IsValidation(err), call.Message(err))
+		}
+	}
+	if call.IsValidation(nil) || call.IsValidation(errors.New("ValidationException")) {
+		t.Error("validation")
+	}
+}

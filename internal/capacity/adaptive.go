@@ -2,15 +2,15 @@ package capacity
 
 import "time"
 
-// adaptive finds the rate that a table on demand serves: additive increase while nothing is throttled and the rate is used,
-// multiplicative decrease when something was.
+// adaptive finds the rate that a table on demand serves: an increase by a little while nothing is throttled and the rate is
+// used, a decrease when something was.
 //
 // It judges once in a window. After throttling, the rate becomes a little less than what was consumed in the window: that much
 // the table did serve, whatever was asked of it. If only one hot partition throttles, the others' part is in that figure too,
-// so they aren't slowed down.
+// so they aren't slowed down. But a table that serves nothing for a moment (a partition splits) tells nothing of what it will
+// serve after it, so a window takes no more than half of the rate.
 type adaptive struct {
 	rate      float64 // units a second
-	step      float64 // added to the rate for each window in which it was used and nothing throttled
 	start     time.Time
 	units     float64 // consumed in this window
 	throttled bool    // something was, in this window
@@ -18,14 +18,15 @@ type adaptive struct {
 
 const (
 	adaptWindow   = time.Second
-	adaptIncrease = 0.02 // of the rate at the last decrease, or at the start
+	adaptIncrease = 0.02 // of the rate: it doubles in 35 s
 	adaptDecrease = 0.97 // of what was consumed
+	adaptDrop     = 0.5  // of the rate: the most that it falls at a time
 	adaptUsed     = 0.8  // of the rate: less says that it isn't the rate that limits
 	adaptLeast    = 5    // units a second
 )
 
 func newAdaptive(rate float64) *adaptive {
-	return &adaptive{rate: rate, step: rate * adaptIncrease}
+	return &adaptive{rate: rate}
 }
 
 // consumed counts units and returns the rate that holds from now on, and whether it is another than before.
@@ -41,10 +42,9 @@ func (a *adaptive) consumed(now time.Time, units float64) (float64, bool) {
 	before, served := a.rate, a.units/elapsed.Seconds()
 	switch {
 	case a.throttled:
-		a.rate = max(adaptLeast, min(a.rate, served)*adaptDecrease)
-		a.step = a.rate * adaptIncrease
+		a.rate = max(adaptLeast, min(a.rate, served)*adaptDecrease, a.rate*adaptDrop)
 	case served >= a.rate*adaptUsed:
-		a.rate += a.step
+		a.rate *= 1 + adaptIncrease
 	}
 	a.start, a.units, a.throttled = now, 0, false
 	return a.rate, a.rate != before

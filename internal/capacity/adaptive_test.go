@@ -83,3 +83,19 @@ func TestAdaptiveHoldsUnusedRate(t *testing.T) {
 		}
 	})
 }
+
+// A table that serves nothing for a few seconds is not one that serves nothing.
+func TestAdaptiveRecovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = NewTableWrites
+		l, s := NewAdaptiveLimiter(rate), &server{rate: rate, tokens: rate, at: time.Now()}
+		drive(t, l, s, 20*time.Second)
+		s.rate, s.tokens = 0, 0
+		drive(t, l, s, 4*time.Second)
+		s.rate, s.at = rate, time.Now()
+		mean, _ := drive(t, l, s, 3*time.Minute)
+		if mean < 0.95*rate {
+			t.Errorf("three minutes after four seconds without any, %.0f units a second are used of %d", mean, rate)
+		}
+	})
+}

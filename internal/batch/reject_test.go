@@ -1,0 +1,129 @@
+package batch_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"reseal/internal/batch"
+	"reseal/internal/capacity"
+	"reseal/internal/item"
+	"reseal/internal/testkit"
+)
+
+// refusing refuses a request that holds one of the words, as DynamoDB refuses a batch for one bad item, and loses the n-th of
+// the others.
+func refusing(n int, words ...string) testkit.Hook {
+	passed := 0
+	return func(x *testkit.Exchange) *testkit.Response {
+		for _, word := range words {
+			if bytes.Contains(x.Body, []byte(`"`+word+`"`)) {
+				return testkit.Fail(400, "com.amazon.coral.validate#ValidationException", "Type mismatch for Index Key")
+			}
+		}
+		if passed++; passed == n {
+			return cut
+		}
+		return nil
+	}
+}
+
+func TestWriteRejects(t *testing.T) {
+	k := newKit(t)
+	k.proxy.Use(refusing(0, id(3), id(4), id(19)))
+	var rejected []item.Key
+	k.writer.Reject = func(op batch.Op, reason error) error {
+		if !strings.Contains(reason.Error(), "Type mismatch") {
+			t.Errorf("reason %v", reason)
+		}
+		rejected = append(rejected, op.Key)
+		return nil
+	}
+	ops := append(puts(t, 24, "v"), del(t, "x"))
+	uncertain, err := k.writer.Write(t.Context(), ops)
+	if err != nil || uncertain != nil {
+		t.Fatalf("error %v, uncertain %v", err, uncertain)
+	}
+	slices.SortFunc(rejected, func(a, b item.Key) int { return strings.Compare(a.ID(), b.ID()) })
+	k.wantKeys("rejected", rejected, keysOf([]batch.Op{ops[3], ops[4], ops[19]}))
+	good := slices.DeleteFunc(slices.Clone(ops), func(op batch.Op) bool { return slices.Contains(rejected, op.Key) })
+	k.wantTable(good)
+	if n := k.proxy.Count(write); n > 3*10 {
+		t.Errorf("%d requests to find 3 items of 25", n)
+	}
+}
+
+// The keys of a half whose write was lost are uncertain, with and without an error of the other.
+func TestWriteRejectsAndLoses(t *testing.T) {
+	planted := errors.New("planted")
+	for name, failure := range map[string]error{"goes on": nil, "ends": planted} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t)
+			lost := make(map[string]bool)
+			refuse := refusing(1, id(0))
+			k.proxy.Use(func(x *testkit.Exchange) *testkit.Response {
+				response := refuse(x)
+				if response != nil && response.Cut {
+					for i := range 8 {
+						lost[id(i)] = bytes.Contains(x.Body, []byte(`"`+id(i)+`"`))
+					}
+				}
+				return response
+			})
+			k.writer.Reject = func(batch.Op, error) error { return failure }
+			ops := puts(t, 8, "v")
+			uncertain, err := k.writer.Write(t.Context(), ops)
+			if !errors.Is(err, failure) {
+				t.Errorf("error %v, want %v", err, failure)
+			}
+			var want []item.Key
+			for i, op := range ops {
+				if lost[id(i)] {
+					want = append(want, op.Key)
+				}
+			}
+			if failure == nil && len(want) == 0 {
+				t.Error("nothing was lost: this test tests nothing")
+			}
+			k.wantKeys("uncertain", uncertain, want)
+		})
+	}
+}
+
+// What isn't refused for an item's sake isn't looked for in the items.
+func TestWriteRejectsOnlyItems(t *testing.T) {
+	k := newKit(t)
+	k.writer.Table = "no-such-table"
+	k.writer.Reject = func(batch.Op, error) error {
+		t.Error("an item is rejected")
+		return nil
+	}
+	if _, err := k.writer.Write(t.Context(), puts(t, 4, "v")); err == nil || !strings.Contains(err.Error(), "ResourceNotFound") {
+		t.Errorf("error %v", err)
+	}
+	k.wantRequests(write, 1)
+}
+
+// A batch takes no more than one request's part of the budget, but for an item that does so by itself.
+func TestSplitByUnits(t *testing.T) {
+	text := func(units int) string { return strings.Repeat("x", units*1024-100) }
+	for rate, want := range map[float64][]int{0: {25, 2}, 10_000: {25, 2}, 1000: {6, 6, 6, 1, 6, 2}, 1: slices.Repeat([]int{1}, 27)} {
+		w := batch.Writer{Limiter: capacity.NewLimiter(rate)}
+		ops := puts(t, 27, text(3)) // at 1000 units a second, a request is to take 20
+		ops[18] = put(t, "id", id(18), "value", text(21))
+		var sizes []int
+		var keys []item.Key
+		for _, one := range w.Split(ops) {
+			sizes = append(sizes, len(one))
+			keys = append(keys, keysOf(one)...)
+		}
+		if !slices.Equal(sizes, want) {
+			t.Errorf("%g units a second: batches of %v, want %v", rate, sizes, want)
+		}
+		if !slices.Equal(keys, keysOf(ops)) {
+			t.Errorf("%g units a second: the order has changed", rate)
+		}
+	}
+}
