@@ -239,18 +239,18 @@ func TestSeedSecondSignal(t *testing.T) {
 	}
 }
 
-// TestSeedKilled kills the process between two segments. It works on 32 segments at a time: when the Scans of 32 others are held,
-// the first 8 are in the checkpoint.
+// TestSeedKilled kills the process between two pages. It has six pages in hand at a time: when six Scans are held, after something
+// was written, nothing else is under way.
 func TestSeedKilled(t *testing.T) {
 	t.Parallel()
 	ts := newTables(t, 200)
 	reached := newEvent()
 	var held atomic.Int32
 	ts.sourceProxy.Use(func(x *testkit.Exchange) *testkit.Response {
-		if x.Op != "Scan" || segmentOf(x) < 8 {
+		if x.Op != "Scan" || ts.targetProxy.Count("BatchWriteItem") == 0 {
 			return nil
 		}
-		if held.Add(1) == 32 {
+		if held.Add(1) == 6 {
 			reached.happen()
 		}
 		<-x.Ctx.Done()
@@ -262,9 +262,8 @@ func TestSeedKilled(t *testing.T) {
 	o := p.await().want(-1)
 	before := len(testkit.ScanAll(t, ts.db, ts.target))
 	done := ts.resume(o, "--segments", "40")
-	has(t, done.object(), map[string]any{"items_written": float64(200 - before)})
-	if before == 0 {
-		t.Error("nothing was written")
+	if written := done.object()["items_written"].(float64); before == 0 || written < float64(200-before) {
+		t.Errorf("%d items written before, %g after", before, written)
 	}
 }
 
