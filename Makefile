@@ -20,10 +20,11 @@ build: ## build bin/reseal
 demo: build ## play the whole job on a local engine, with real data and live writes
 	bin/reseal demo
 
-# Pacing is a matter of time, which the race detector changes by an order of magnitude: those tests run by themselves.
+# Pace and memory are another matter with the race detector: those tests run by themselves, one package at a time. With
+# RESEAL_LONG=1 the memory is measured with 2,000,000 items.
 test: ## run all tests, with the race detector
 	$(GO) test -race -timeout 30m ./...
-	$(GO) test -timeout 10m -run '^TestPace' ./seed
+	$(GO) test -timeout 10m -p 1 -run '^Test(Pace|Memory)' ./seed ./cmd/reseal
 
 lint: $(TOOLSET) vuln ## go vet, staticcheck, errcheck, gofumpt, govulncheck
 	$(GO) vet ./...

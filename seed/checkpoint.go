@@ -272,6 +272,15 @@ func (c *checkpoint) begin(segment int, after *item.Key, ops []batch.Op) error {
 
 // abandon says that the segment's page was left in the middle, with all uncertain keys in the ledger. The file isn't written.
 func (c *checkpoint) abandon(segment int) {
+	c.edit(segment, func(open *openSegment) { open.Writing = nil })
+}
+
+// advance says that the segment's pages before the given key are done. The file isn't written: the next page will do that.
+func (c *checkpoint) advance(segment int, after item.Key) {
+	c.edit(segment, func(open *openSegment) { *open = openSegment{After: []byte(after.ID())} })
+}
+
+func (c *checkpoint) edit(segment int, change func(*openSegment)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	raw, is := c.open[segment]
@@ -280,9 +289,9 @@ func (c *checkpoint) abandon(segment int) {
 	}
 	var open openSegment
 	if json.Unmarshal(raw, &open) != nil {
-		return // begin wrote it; keeping the whole page uncertain is safe too
+		return // begin wrote it; what it says is safe too
 	}
-	open.Writing = nil
+	change(&open)
 	if raw, err := json.Marshal(open); err == nil {
 		c.open[segment] = raw
 	}

@@ -67,9 +67,9 @@ func pace(t *testing.T, items []attrs, limits testkit.Limits, change func(*seed.
 // steady are the seconds after the first two, in which the pages come in, and before the last, which is cut.
 func steady(seconds []float64) []float64 { return seconds[2 : len(seconds)-1] }
 
-// Held to W units a second on a server that enforces W, a seed of very different items spends exactly what they cost, takes no
-// second's more than W (and one item, which can't be cut), and is hardly ever throttled. How near the mean comes to W is logged:
-// on a busy machine it is the machine's affair.
+// Held to W units a second on a server that enforces W, a seed of very different items spends exactly what they cost, uses up its
+// budget to within 2 %, takes no second's more than W and 5 % (and one item, which can't be cut), and is hardly ever throttled.
+// On a busy machine the mean is the machine's affair, so it has three runs to show it.
 func TestPaceHeldToUnits(t *testing.T) {
 	for _, c := range []struct {
 		limit   float64
@@ -77,40 +77,76 @@ func TestPaceHeldToUnits(t *testing.T) {
 	}{{1000, 0}, {4000, 10 * time.Millisecond}} {
 		t.Run(fmt.Sprintf("%.0f units, %s", c.limit, c.latency), func(t *testing.T) {
 			items, units := mixed(c.limit * 8)
-			r, meter := pace(t, items, testkit.Limits{Write: c.limit, Latency: c.latency}, func(o *seed.Options) { o.WriteUnits = c.limit })
-			seconds, took := meter.WriteUnits()
-			all, throttled := meter.Requests()
-			mean := r.WriteUnits / took.Seconds() / c.limit
-			t.Logf("mean %.1f %% of the limit in %s, %d of %d requests throttled, each second: %.0f", 100*mean, took, throttled, all, seconds)
-			if r.WriteUnits != units || r.LeastWriteUnits != units {
-				t.Errorf("%.0f write units, at least %.0f, want %.0f", r.WriteUnits, r.LeastWriteUnits, units)
-			}
-			for _, second := range steady(seconds) {
-				if second > 1.05*c.limit+largest {
-					t.Errorf("%.0f units in one second", second)
-				}
-			}
-			if throttled*200 > all {
-				t.Errorf("%d of %d requests throttled", throttled, all)
-			}
+			heldToUnits(t, c.limit, c.latency, items, units, 0.98)
 		})
 	}
 }
 
-// Without a limit, a seed finds out what a table on demand serves.
+// With 10 ms for each request, 16 segments reach 95 % of a large budget.
+func TestPaceWithLatency(t *testing.T) {
+	const limit = 10_000
+	items := sized("item", limit*8/4, 4096)
+	heldToUnits(t, limit, 10*time.Millisecond, items, limit*8, 0.95)
+}
+
+// heldToUnits seeds the items, which cost so many units, and expects that the mean consumption is at least the given part of
+// the limit.
+func heldToUnits(t *testing.T, limit float64, latency time.Duration, items []attrs, units, least float64) {
+	t.Helper()
+	var means []float64
+	for range 3 {
+		mean := meanOfLimit(t, limit, latency, items, units)
+		if mean > 1.02 {
+			t.Errorf("the mean is %.3f of the limit", mean)
+		}
+		if mean >= least || t.Failed() {
+			return
+		}
+		means = append(means, mean)
+	}
+	t.Errorf("the mean is never %.2f of the limit: %.3f", least, means)
+}
+
+// meanOfLimit seeds once and returns the mean consumption, as a part of the limit.
+func meanOfLimit(t *testing.T, limit float64, latency time.Duration, items []attrs, units float64) float64 {
+	t.Helper()
+	r, meter := pace(t, items, testkit.Limits{Write: limit, Latency: latency}, func(o *seed.Options) { o.WriteUnits = limit })
+	seconds, took := meter.WriteUnits()
+	all, throttled := meter.Requests()
+	mean := r.WriteUnits / took.Seconds() / limit
+	t.Logf("mean %.1f %% of the limit in %s, %d of %d requests throttled, each second: %.0f", 100*mean, took, throttled, all, seconds)
+	if r.WriteUnits != units || r.LeastWriteUnits != units {
+		t.Errorf("%.0f write units, at least %.0f, want %.0f", r.WriteUnits, r.LeastWriteUnits, units)
+	}
+	if r.ReadUnits < r.LeastReadUnits || r.ReadUnits > 1.005*r.LeastReadUnits {
+		t.Errorf("%.1f read units, at least %.1f", r.ReadUnits, r.LeastReadUnits)
+	}
+	for _, second := range steady(seconds) {
+		if second > 1.05*limit+largest {
+			t.Errorf("%.0f units in one second", second)
+		}
+	}
+	if throttled*200 > all {
+		t.Errorf("%d of %d requests throttled", throttled, all)
+	}
+	return mean
+}
+
+// Without a limit, a seed finds out within 20 seconds what a table on demand serves: at least 95 % of it, in the mean of three
+// seconds.
 func TestPaceAdapts(t *testing.T) {
 	const serves = 2000
-	items, _ := mixed(14 * serves)
+	items, _ := mixed(20 * serves)
 	_, meter := pace(t, items, testkit.Limits{Write: serves}, func(*seed.Options) {})
 	seconds, took := meter.WriteUnits()
 	all, throttled := meter.Requests()
 	t.Logf("%s, %d of %d requests throttled, each second: %.0f", took, throttled, all, seconds)
 	best := 0.0
-	for _, second := range steady(seconds) {
-		best = max(best, second)
+	for i := 3; i+3 < min(20, len(seconds)); i++ { // not the first seconds, which have the burst of the server
+		best = max(best, (seconds[i]+seconds[i+1]+seconds[i+2])/3)
 	}
-	if best < 0.9*serves {
-		t.Errorf("never more than %.0f units in a second", best)
+	if best < 0.95*serves {
+		t.Errorf("never more than %.0f units a second", best)
 	}
 }
 

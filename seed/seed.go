@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,7 +139,7 @@ type run struct {
 	lifetime time.Duration     // of a request, after which it can't be carried out any more
 	lost     *ledger
 	position *checkpoint
-	pages    chan struct{} // holds one for each page in memory
+	room     *room
 	start    time.Time
 
 	rejecting                sync.Mutex // held while Options.Reject is called
@@ -192,10 +194,10 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		settling: capacity.NewLimiter(0),
 		lifetime: policy.Lifetime(),
 		lost:     newLedger(),
-		pages:    make(chan struct{}, maxPages),
+		room:     newRoom(),
 		start:    time.Now(),
 	}
-	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy}
+	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy, MaxItems: pageItems}
 	r.converge = &converge.Converger{
 		Source:  &batch.Reader{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy},
 		Target:  &batch.Reader{API: o.Target, Table: o.TargetTable, Schema: schema, Limiter: r.settling, Policy: policy},
@@ -272,18 +274,32 @@ func (o Options) check() error {
 	return nil
 }
 
-// maxActiveSegments bounds the pages held in memory (1 MB each before decoding), however many segments there are.
+// maxActiveSegments bounds the goroutines and the segments that the checkpoint has open, however many segments there are.
 const maxActiveSegments = 32
+
+// spread gives the numbers from 0 to n-1 in such an order that any few that follow each other are far apart (the van der Corput
+// sequence). Segments are consecutive parts of the hash space: taken in their order, the ones under way would all be in one or
+// two partitions of a large table, and be held to what those serve.
+func spread(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		width := bits.Len(uint(n - 1))
+		for i := range 1 << width {
+			if number := int(bits.Reverse(uint(i)) >> (bits.UintSize - width)); number < n && !yield(number) {
+				return
+			}
+		}
+	}
+}
 
 func (r *run) copy(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(min(r.options.Segments, maxActiveSegments))
-	for segment := range r.options.Segments {
+	for number := range spread(r.options.Segments) {
 		if groupCtx.Err() != nil {
 			break
 		}
-		if !r.position.isDone(segment) {
-			group.Go(func() error { return r.segment(groupCtx, segment) })
+		if !r.position.isDone(number) {
+			group.Go(func() error { return r.segment(groupCtx, number) })
 		}
 	}
 	if err := group.Wait(); err != nil {

@@ -2,9 +2,11 @@ package seed
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"reseal/internal/batch"
+	"reseal/internal/call"
 	"reseal/internal/item"
 
 	"golang.org/x/sync/errgroup"
@@ -14,54 +16,61 @@ import (
 // how many really are; this only bounds the goroutines.
 const batchesInFlight = 16
 
+// segment is one segment of the Scan on its way.
+type segment struct {
+	number int
+	window int  // batches of a page that may be under way: fewer where the target throttles
+	slow   bool // the target throttled the last page
+}
+
 // segment copies one segment, from where the checkpoint says.
-func (r *run) segment(ctx context.Context, segment int) error {
-	after, err := r.position.start(segment)
+func (r *run) segment(ctx context.Context, number int) error {
+	after, err := r.position.start(number)
 	if err != nil {
-		return wrapSegment(segment, err)
+		return wrapSegment(number, err)
 	}
+	s := &segment{number: number, window: batchesInFlight}
 	for {
-		next, err := r.step(ctx, segment, after)
+		next, err := r.step(ctx, s, after)
 		if err != nil {
 			return err
 		}
 		if next == nil {
-			return r.position.finish(segment)
+			return r.position.finish(number)
 		}
 		after = next
 		if r.lost.len() > maxLost {
 			if err := r.settle(ctx); err != nil {
-				return wrapSegment(segment, err)
+				return wrapSegment(number, err)
 			}
 		}
 	}
 }
 
-// maxPages is how many pages are in memory at a time, whatever the number of segments: a page of 1 MB takes ten times as much
-// when it is decoded. Their batches in flight (batchesInFlight of each) serve any budget of a table.
-const maxPages = 6
-
 // step copies the page after the given key and returns where the next one starts; nil: the segment is at its end.
-func (r *run) step(ctx context.Context, segment int, after *item.Key) (*item.Key, error) {
-	select {
-	case r.pages <- struct{}{}:
-		defer func() { <-r.pages }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	page, err := r.scanner.Page(ctx, segment, r.options.Segments, after)
+func (r *run) step(ctx context.Context, s *segment, after *item.Key) (*item.Key, error) {
+	place, err := r.room.enter(ctx, s.slow)
 	if err != nil {
 		return nil, err
 	}
+	defer place.leave()
+	page, err := r.scanner.Page(ctx, s.number, r.options.Segments, after)
+	if err != nil {
+		return nil, err
+	}
+	place.holds(page.Items)
 	ops, err := r.ops(page.Items)
 	if err != nil {
-		return nil, wrapSegment(segment, err)
+		return nil, wrapSegment(s.number, err)
 	}
 	r.read.Add(int64(len(ops)))
 	if len(ops) > 0 {
-		if err := r.page(ctx, segment, after, ops); err != nil {
-			return nil, wrapSegment(segment, err)
+		if err := r.page(ctx, s, after, ops); err != nil {
+			return nil, wrapSegment(s.number, err)
 		}
+	}
+	if page.Next != nil {
+		r.position.advance(s.number, *page.Next)
 	}
 	return page.Next, nil
 }
@@ -86,36 +95,93 @@ func (r *run) ops(items []item.Item) ([]batch.Op, error) {
 // Its keys are in the checkpoint before the first is written. If the process is killed here, the resumed run reads the page
 // again, but an item that the application deleted meanwhile isn't in it any more, though we may have brought it back on the
 // target just before; only the noted keys tell.
-func (r *run) page(ctx context.Context, segment int, after *item.Key, ops []batch.Op) error {
-	if err := r.position.begin(segment, after, ops); err != nil {
+func (r *run) page(ctx context.Context, s *segment, after *item.Key, ops []batch.Op) error {
+	if err := r.position.begin(s.number, after, ops); err != nil {
 		return err
 	}
 	working, release := linger(ctx, stopGrace)
 	defer release()
-	group, groupCtx := errgroup.WithContext(working)
-	group.SetLimit(batchesInFlight)
-	for _, ops := range r.converge.Writer.Split(ops) {
-		if ctx.Err() != nil || groupCtx.Err() != nil {
-			break
+	s.slow = false
+	repeat := r.converge.Writer.Policy.Start()
+	for len(ops) > 0 {
+		left, err := r.round(ctx, working, s, ops)
+		if err == nil && left.Cause != nil {
+			err = s.throttled(ctx, repeat, left, len(ops))
 		}
-		group.Go(func() error {
-			lost, err := r.converge.Write(groupCtx, ops)
-			r.lost.add(lost)
-			if err == nil {
-				r.written.Add(int64(len(ops)))
-			}
+		if err != nil {
+			// What was begun and not finished is in the ledger now; the rest of the page was not touched.
+			r.position.abandon(s.number)
 			return err
+		}
+		ops = left.Ops
+	}
+	return nil
+}
+
+// throttled adapts the window and waits, after a round that the target throttled.
+//
+// A segment is a contiguous part of the source's hash space, and so mostly of one partition of the target: what is throttled is
+// slowed down by itself, and neither the other segments' requests nor their part of the budget are spent on it. The window
+// opens by one when more went through than it holds, and is halved otherwise.
+func (s *segment) throttled(ctx context.Context, repeat *call.Repeat, left batch.Left, sent int) error {
+	s.slow = true
+	written := sent - len(left.Ops)
+	if written > s.window*batch.MaxWrites {
+		s.window = min(batchesInFlight, s.window+1)
+	} else {
+		s.window = max(1, s.window/2)
+	}
+	if written > 0 {
+		repeat.Progress()
+	}
+	most, err := repeat.Failed(call.Throttled, left.Cause)
+	if err != nil {
+		return err
+	}
+	return call.Pause(ctx, most)
+}
+
+// round writes and re-checks ops batch by batch, until the target throttles one of them, and returns what was not written. It
+// will be cut into batches anew, so that the few items that each batch was left with share requests.
+func (r *run) round(ctx, working context.Context, s *segment, ops []batch.Op) (batch.Left, error) {
+	group, groupCtx := errgroup.WithContext(working)
+	group.SetLimit(s.window)
+	var mu sync.Mutex
+	var left batch.Left
+	throttled := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return left.Cause != nil
+	}
+	batches := r.converge.Writer.Split(ops)
+	sent := 0
+	for ; sent < len(batches) && ctx.Err() == nil && groupCtx.Err() == nil && !throttled(); sent++ {
+		ops := batches[sent]
+		group.Go(func() error {
+			one, lost, err := r.converge.Try(groupCtx, ops)
+			r.lost.add(lost)
+			if err != nil {
+				return err
+			}
+			r.written.Add(int64(len(ops) - len(one.Ops)))
+			if one.Cause != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				left.Ops, left.Cause = append(left.Ops, one.Ops...), one.Cause
+			}
+			return nil
 		})
 	}
-	err := group.Wait()
-	if err == nil {
-		err = ctx.Err()
+	if err := group.Wait(); err != nil {
+		return batch.Left{}, err
 	}
-	if err != nil {
-		// What was begun and not finished is in the ledger now; the rest of the page was not touched.
-		r.position.abandon(segment)
+	if err := ctx.Err(); err != nil {
+		return batch.Left{}, err
 	}
-	return err
+	for _, rest := range batches[sent:] {
+		left.Ops = append(left.Ops, rest...)
+	}
+	return left, nil
 }
 
 // stopGrace is how long batches that are under way may go on after a stop was asked for, so that they end re-checked and the

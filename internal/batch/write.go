@@ -89,51 +89,90 @@ func split(ops []Op, maxUnits float64) [][]Op {
 	return batches
 }
 
+// Left is what a table that throttles left of a batch.
+type Left struct {
+	Ops   []Op  // not written, in the batch's order
+	Cause error // how the table said so
+}
+
 // Write carries out one batch (see Split), UnprocessedItems included. A request that has been sent is waited for even when ctx
 // ends meanwhile, for at most the policy's time-out, so that its outcome is known.
 //
 // The keys returned, with an error or without, are uncertain: an attempt to write them had no answer, or none that tells. Even
 // where a later attempt succeeded, the earlier one may still be carried out, and put an older value back.
 func (w *Writer) Write(ctx context.Context, ops []Op) (uncertain []item.Key, err error) {
+	repeat := w.Policy.Start()
+	for {
+		left, more, err := w.Try(ctx, ops)
+		uncertain = append(uncertain, more...)
+		if err != nil || len(left.Ops) == 0 {
+			return uncertain, err
+		}
+		if len(left.Ops) < len(ops) {
+			repeat.Progress()
+		}
+		ops = left.Ops
+		if err := repeat.Again(ctx, call.Throttled, left.Cause); err != nil {
+			return uncertain, fmt.Errorf("write batch: %w", err)
+		}
+	}
+}
+
+// Try is Write that doesn't wait for a table that throttles: it returns what the table has left. All other ops are written then,
+// or rejected.
+func (w *Writer) Try(ctx context.Context, ops []Op) (left Left, uncertain []item.Key, err error) {
 	pending := make(map[string]Op, len(ops))
 	for _, op := range ops {
 		pending[op.Key.ID()] = op
 	}
 	if len(pending) != len(ops) {
-		return nil, errors.New("write batch: two writes have the same key")
+		return Left{}, nil, errors.New("write batch: two writes have the same key")
 	}
-	lost := map[string]bool{}
+	lost := map[string]Op{}
 	repeat := w.Policy.Start()
-	for len(pending) > 0 && err == nil {
-		outcome, left, cause := w.attempt(ctx, pending)
+	for len(pending) > 0 && err == nil && left.Cause == nil {
+		outcome, rest, cause := w.attempt(ctx, pending)
 		if outcome == call.Unknown {
-			for id := range pending {
-				lost[id] = true
-			}
+			maps.Copy(lost, pending)
 		}
-		if len(left) < len(pending) {
-			repeat.Progress()
-		}
-		pending = left
-		if w.Reject != nil && outcome == call.Refused && call.IsValidation(cause) {
+		pending = rest
+		switch {
+		case outcome == call.OK:
+		case ctx.Err() != nil:
+			err = ctx.Err()
+		case outcome == call.Throttled:
+			left = Left{Ops: among(ops, pending), Cause: cause}
+		case outcome == call.Refused && w.Reject != nil && call.IsValidation(cause):
 			var more []item.Key
 			more, err = w.narrow(ctx, pending, cause)
 			for _, key := range more {
-				lost[key.ID()] = true
+				lost[key.ID()] = pending[key.ID()]
 			}
-			break
+			pending = nil
+		case outcome == call.Refused:
+			err = cause
+		default:
+			err = repeat.Again(ctx, outcome, cause)
 		}
-		err = w.next(ctx, repeat, outcome, cause)
 	}
-	for _, op := range ops {
-		if lost[op.Key.ID()] {
-			uncertain = append(uncertain, op.Key)
-		}
+	for _, op := range among(ops, lost) {
+		uncertain = append(uncertain, op.Key)
 	}
 	if err != nil {
-		return uncertain, fmt.Errorf("write batch: %w", err)
+		return Left{}, uncertain, fmt.Errorf("write batch: %w", err)
 	}
-	return uncertain, nil
+	return left, uncertain, nil
+}
+
+// among returns those of the ops that are in the set, in their order.
+func among(ops []Op, set map[string]Op) []Op {
+	var list []Op
+	for _, op := range ops {
+		if _, is := set[op.Key.ID()]; is {
+			list = append(list, op)
+		}
+	}
+	return list
 }
 
 // narrow finds the items for which a batch was refused: it writes each half of the batch by itself, until what is refused is one
@@ -149,19 +188,6 @@ func (w *Writer) narrow(ctx context.Context, pending map[string]Op, cause error)
 	}
 	second, err := w.Write(ctx, ops[len(ops)/2:])
 	return append(first, second...), err
-}
-
-// next waits before the next attempt; an error says that there must be none.
-func (w *Writer) next(ctx context.Context, repeat *call.Repeat, outcome call.Outcome, cause error) error {
-	switch {
-	case outcome == call.OK:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case outcome == call.Refused:
-		return cause
-	}
-	return repeat.Again(ctx, outcome, cause)
 }
 
 // errUnprocessed is what is reported when UnprocessedItems (or UnprocessedKeys) persist until the policy gives up.

@@ -167,12 +167,27 @@ func (r *Repeat) Progress() { r.tries, r.since, r.failing = 0, time.Time{}, time
 // Again waits before the next attempt. It returns an error when the context ends or when the policy's patience does; cause
 // is then wrapped in it.
 func (r *Repeat) Again(ctx context.Context, outcome Outcome, cause error) error {
-	if spent, patience := r.spent(outcome); spent > patience {
-		return fmt.Errorf("gave up after %s without success: %w", spent.Round(time.Second), cause)
+	most, err := r.Failed(outcome, cause)
+	if err != nil {
+		return err
 	}
-	limit := min(backoffMax, backoffBase<<min(r.tries, 10))
+	return Pause(ctx, most)
+}
+
+// Failed counts a failure and returns how long the pause before the next attempt may be at the most, for Pause. It returns an
+// error that wraps cause when the policy's patience ends.
+func (r *Repeat) Failed(outcome Outcome, cause error) (most time.Duration, err error) {
+	if spent, patience := r.spent(outcome); spent > patience {
+		return 0, fmt.Errorf("gave up after %s without success: %w", spent.Round(time.Second), cause)
+	}
+	most = min(backoffMax, backoffBase<<min(r.tries, 10))
 	r.tries++
-	return Sleep(ctx, rand.N(limit)+time.Millisecond)
+	return most, nil
+}
+
+// Pause waits for a random part of most, or until the context ends, whose error it returns then.
+func Pause(ctx context.Context, most time.Duration) error {
+	return Sleep(ctx, rand.N(most)+time.Millisecond)
 }
 
 // spent notes a failure and returns for how long it has been like this and how long it may be.

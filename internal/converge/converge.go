@@ -52,15 +52,30 @@ func (c *Converger) Rejected() int64 { return c.rejected.Load() }
 // returned with an error, together with those that were not written or not re-checked when it struck.
 func (c *Converger) Write(ctx context.Context, ops []batch.Op) ([]item.Key, error) {
 	uncertain := keySet{}
-	for round := 0; len(ops) > 0; round++ {
-		rejected, err := c.write(ctx, ops, uncertain)
-		if err != nil {
-			return uncertain.with(keys(ops)), err
-		}
-		ops = without(ops, rejected)
-		if !c.Recheck || len(ops) == 0 {
-			break
-		}
+	rejected, err := c.write(ctx, ops, uncertain)
+	if err != nil {
+		return uncertain.with(keys(ops)), err
+	}
+	return c.recheck(ctx, without(ops, rejected), uncertain)
+}
+
+// Try is Write that doesn't wait for a target that throttles: what the target leaves of ops, which must be one batch (see
+// batch.Writer.Split), is returned, and everything else is carried out to its end.
+func (c *Converger) Try(ctx context.Context, ops []batch.Op) (batch.Left, []item.Key, error) {
+	uncertain, rejected := keySet{}, keySet{}
+	left, lost, err := c.writer(rejected).Try(ctx, ops)
+	uncertain.add(lost)
+	if err != nil {
+		return batch.Left{}, uncertain.with(keys(ops)), err
+	}
+	rejected.add(keys(left.Ops))
+	list, err := c.recheck(ctx, without(ops, rejected), uncertain)
+	return left, list, err
+}
+
+// recheck carries out the steps of Write after the first, for ops that are written.
+func (c *Converger) recheck(ctx context.Context, ops []batch.Op, uncertain keySet) ([]item.Key, error) {
+	for round := 0; c.Recheck && len(ops) > 0; round++ {
 		changed, err := c.changed(ctx, ops)
 		if err == nil && round > 0 && len(changed) > 0 {
 			changed, err = c.unmoved(ctx, changed, round)
@@ -72,15 +87,18 @@ func (c *Converger) Write(ctx context.Context, ops []batch.Op) ([]item.Key, erro
 			c.rechecked.Add(int64(len(ops)))
 		}
 		c.rewritten.Add(int64(len(changed)))
-		ops = changed
+		rejected, err := c.write(ctx, changed, uncertain)
+		if err != nil {
+			return uncertain.with(keys(changed)), err
+		}
+		ops = without(changed, rejected)
 	}
 	return uncertain.keys(), nil
 }
 
-// write writes the ops, adds the keys with a lost write to uncertain and returns those that the target refused.
-func (c *Converger) write(ctx context.Context, ops []batch.Op, uncertain keySet) (rejected keySet, err error) {
+// writer returns the writer that adds what the target refuses to rejected.
+func (c *Converger) writer(rejected keySet) *batch.Writer {
 	writer := *c.Writer
-	rejected = keySet{}
 	if c.Reject != nil {
 		writer.Reject = func(op batch.Op, reason error) error {
 			rejected.add([]item.Key{op.Key})
@@ -88,6 +106,13 @@ func (c *Converger) write(ctx context.Context, ops []batch.Op, uncertain keySet)
 			return c.Reject(op.Key, reason)
 		}
 	}
+	return &writer
+}
+
+// write writes the ops, adds the keys with a lost write to uncertain and returns those that the target refused.
+func (c *Converger) write(ctx context.Context, ops []batch.Op, uncertain keySet) (rejected keySet, err error) {
+	rejected = keySet{}
+	writer := c.writer(rejected)
 	for _, one := range writer.Split(ops) {
 		lost, err := writer.Write(ctx, one)
 		uncertain.add(lost)

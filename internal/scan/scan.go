@@ -34,6 +34,9 @@ type Scanner struct {
 	Limiter *capacity.Limiter
 	Policy  call.Policy
 
+	// MaxItems is the most items of a given average size, in bytes, that a page should have; nil: as many as there are in 1 MB.
+	MaxItems func(bytes float64) float64
+
 	itemUnits atomic.Uint64 // float64 bits: what an item of the last page cost, the best guess for the next one
 }
 
@@ -83,24 +86,33 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 
 const (
 	pageUnits = 128 // the most that a page of 1 MB costs, eventually consistent
-	firstPage = 10  // items of the first page under a limit, when nothing is known of their size
+	unitBytes = 8192
+	firstPage = 10 // items of the first page under a limit, when nothing is known of their size
 )
 
+// leastUnits is what a page may take of the budget even if that is more than one request should, but no more than a quarter of
+// a second's: a page is charged in half units, of which a half is wasted on average.
+const leastUnits = 16
+
 // size returns the units that the next page is likely to take, and the number of items to ask for so that it takes no more of
-// the budget than one request should; nil for as many as a page holds.
+// the budget than one request should, and holds no more than MaxItems; nil for as many as a page holds.
 func (s *Scanner) size() (estimate float64, limit *int32) {
-	most := s.Limiter.RequestUnits()
+	most := max(s.Limiter.RequestUnits(), min(leastUnits, s.Limiter.Rate()/4))
 	perItem := math.Float64frombits(s.itemUnits.Load())
 	switch {
 	case perItem == 0 && most < pageUnits:
 		return 1, aws.Int32(firstPage)
 	case perItem == 0:
 		return 1, nil
-	case most >= pageUnits:
-		return pageUnits, nil
 	}
 	items := max(1, math.Floor(most/perItem))
-	return min(pageUnits, items*perItem), aws.Int32(int32(min(items, math.MaxInt32)))
+	if s.MaxItems != nil {
+		items = min(items, max(1, math.Floor(s.MaxItems(perItem*unitBytes))))
+	}
+	if items*perItem >= pageUnits {
+		return pageUnits, nil
+	}
+	return items * perItem, aws.Int32(int32(min(items, math.MaxInt32)))
 }
 
 // parse checks that the answer is whole: an answer that lost its items must not pass for an empty segment.

@@ -1,0 +1,55 @@
+// The race detector multiplies memory and time: make test runs these tests by themselves, without it.
+
+//go:build !race
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"reseal/internal/testkit"
+)
+
+// peak runs reseal, built as its users build it, and returns the most memory that it had resident, in MB.
+func peak(t *testing.T, plain string, args ...string) float64 {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), plain, args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = command{}.environment(t)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	kilobytes := float64(usage.Maxrss)
+	if runtime.GOOS == "darwin" {
+		kilobytes /= 1024 // there it is in bytes
+	}
+	t.Logf("%.0f MB, %.1f s of processor time", kilobytes*1024/1e6, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
+	return kilobytes * 1024 / 1e6
+}
+
+// The memory of a seed doesn't grow with the table.
+func TestMemoryOfSeed(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "reseal")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", plain, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build reseal: %v\n%s", err, out)
+	}
+	large := 600_000
+	if os.Getenv("RESEAL_LONG") != "" {
+		large = 2_000_000
+	}
+	seed := func(items int) float64 {
+		server := testkit.NewCanned(t, items)
+		return peak(t, plain, "seed", "--source", "source", "--target", "target", "--segments", "16", "--endpoint-url", server.URL)
+	}
+	small, big := seed(200_000), seed(large)
+	if big > 100 || big > 1.1*small {
+		t.Errorf("%.0f MB for %d items, %.0f MB for 200,000", big, large, small)
+	}
+}
