@@ -8,9 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"math"
-	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"reseal/internal/converge"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
+	"reseal/internal/room"
 	"reseal/internal/scan"
 	"reseal/internal/table"
 	"reseal/internal/ticker"
@@ -139,7 +138,7 @@ type run struct {
 	lifetime time.Duration     // of a request, after which it can't be carried out any more
 	lost     *ledger
 	position *checkpoint
-	room     *room
+	room     *room.Room
 	start    time.Time
 
 	rejecting                sync.Mutex // held while Options.Reject is called
@@ -194,10 +193,10 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		settling: capacity.NewLimiter(0),
 		lifetime: policy.Lifetime(),
 		lost:     newLedger(),
-		room:     newRoom(),
+		room:     room.New(),
 		start:    time.Now(),
 	}
-	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy, MaxItems: pageItems}
+	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy, MaxItems: room.SmallPage}
 	r.converge = &converge.Converger{
 		Source:  &batch.Reader{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy},
 		Target:  &batch.Reader{API: o.Target, Table: o.TargetTable, Schema: schema, Limiter: r.settling, Policy: policy},
@@ -277,24 +276,10 @@ func (o Options) check() error {
 // maxActiveSegments bounds the goroutines and the segments that the checkpoint has open, however many segments there are.
 const maxActiveSegments = 32
 
-// spread gives the numbers from 0 to n-1 in such an order that any few that follow each other are far apart (the van der Corput
-// sequence). Segments are consecutive parts of the hash space: taken in their order, the ones under way would all be in one or
-// two partitions of a large table, and be held to what those serve.
-func spread(n int) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		width := bits.Len(uint(n - 1))
-		for i := range 1 << width {
-			if number := int(bits.Reverse(uint(i)) >> (bits.UintSize - width)); number < n && !yield(number) {
-				return
-			}
-		}
-	}
-}
-
 func (r *run) copy(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(min(r.options.Segments, maxActiveSegments))
-	for number := range spread(r.options.Segments) {
+	for number := range scan.Spread(r.options.Segments) {
 		if groupCtx.Err() != nil {
 			break
 		}

@@ -49,16 +49,16 @@ func (r *run) segment(ctx context.Context, number int) error {
 
 // step copies the page after the given key and returns where the next one starts; nil: the segment is at its end.
 func (r *run) step(ctx context.Context, s *segment, after *item.Key) (*item.Key, error) {
-	place, err := r.room.enter(ctx, s.slow)
+	place, err := r.room.Enter(ctx, s.slow)
 	if err != nil {
 		return nil, err
 	}
-	defer place.leave()
+	defer place.Leave()
 	page, err := r.scanner.Page(ctx, s.number, r.options.Segments, after)
 	if err != nil {
 		return nil, err
 	}
-	place.holds(page.Items)
+	place.Holds(page.Items)
 	ops, err := r.ops(page.Items)
 	if err != nil {
 		return nil, wrapSegment(s.number, err)

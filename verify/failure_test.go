@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -295,8 +296,8 @@ func TestErrorOfTheReportEndsTheRun(t *testing.T) {
 	}
 }
 
-// TestTooLittleMemory: what could be compared in it is not a verdict on the tables.
-func TestTooLittleMemory(t *testing.T) {
+// TestNowhereToSpill: what could be compared in memory is not a verdict on the tables.
+func TestNowhereToSpill(t *testing.T) {
 	t.Parallel()
 	ts := newTables(t, testkit.TableSpec{Hash: "id:S"})
 	var items []attrs
@@ -304,15 +305,19 @@ func TestTooLittleMemory(t *testing.T) {
 		items = append(items, with(fmt.Sprint(i), nil))
 	}
 	testkit.Fill(t, ts.engine, ts.target, items)
-	err := ts.fails(t.Context(), withRepair, func(o *verify.Options) { o.MaxMemory = 10_000 })
-	if !strings.Contains(err.Error(), "--max-memory") {
+	small := func(o *verify.Options) { o.MaxMemory = 10_000 }
+	nowhere := func(o *verify.Options) { o.Folder = filepath.Join(t.TempDir(), "not there") }
+	err := ts.fails(t.Context(), withRepair, small, nowhere)
+	if !strings.Contains(err.Error(), "spill to disk") {
 		t.Error(err)
 	}
 	if ts.writes() > 0 {
 		t.Errorf("%d writes", ts.writes())
 	}
-	result, _ := ts.verify(func(o *verify.Options) { o.MaxMemory = 100_000 })
+	result, _ := ts.verify(small)
 	ts.expect(result, verdict{targetItems: 100, extra: 100})
+	result, _ = ts.verify(small, withRepair)
+	ts.expect(result, verdict{match: true, extra: 100, repaired: 100})
 }
 
 // TestNothingRunsOn is not parallel: it looks at all goroutines of the process.

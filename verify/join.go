@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"sync"
 	"sync/atomic"
 
@@ -25,14 +27,19 @@ func (o origin) String() string {
 }
 
 // join matches the items of both tables by key. A pair with equal digests leaves it at once; what stays is either waiting for
-// its counterpart or a candidate for a difference. Its order of arrival and the segments don't matter. It is safe for
-// concurrent use.
+// its counterpart or a candidate for a difference. Its order of arrival and the segments don't matter. When what waits takes more
+// memory than there is, all of it goes to the disk, and is joined there in the end. It is safe for concurrent use.
 type join struct {
 	shards    [joinShards]joinShard
 	seed      maphash.Seed
 	maxMemory int64
 	memory    atomic.Int64
 	count     atomic.Int64
+
+	spilling sync.Mutex // of what follows
+	folder   string     // for files; "": the system's for temporary ones
+	disk     *spill     // nil: nothing was spilled
+	late     joinShard  // what was matched when the files were joined
 }
 
 // joinShards keeps the scanners of many segments from waiting for one lock.
@@ -57,39 +64,97 @@ type pending struct {
 // up to 142 of them where the map has just grown, and the key, which is made when the join is drained, 80.
 const pendingBytes = 288
 
-func newJoin(maxMemory int64) *join {
-	j := &join{seed: maphash.MakeSeed(), maxMemory: maxMemory}
+// memoryOf is the memory, in bytes, that an item with this Key.ID takes while it waits, or is a candidate.
+func memoryOf(id string) int64 { return int64(len(id)) + pendingBytes }
+
+// newJoin returns a join that takes maxMemory bytes, and then a file in the folder ("": where the system has temporary files).
+func newJoin(maxMemory int64, folder string) *join {
+	j := &join{seed: maphash.MakeSeed(), maxMemory: maxMemory, folder: folder}
 	for i := range j.shards {
 		j.shards[i].waiting = map[string]pending{}
 	}
 	return j
 }
 
-// add takes in one scanned item. It fails when the items that wait need more than the memory given: a verdict on a part of
-// them would be none.
+// add takes in one scanned item. It fails only if it had to use the disk.
 func (j *join) add(from origin, key item.Key, digest item.Digest) error {
-	id := key.ID()
-	size := int64(len(id)) + pendingBytes
+	return j.put(key.ID(), pending{digest: digest, from: from})
+}
+
+func (j *join) put(id string, p pending) error {
 	shard := &j.shards[maphash.String(j.seed, id)%joinShards]
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	other, seen := shard.waiting[id]
+	switch shard.put(id, p) {
+	case matched:
+		j.count.Add(-1)
+		j.memory.Add(-memoryOf(id))
+	case waits:
+		j.count.Add(1)
+		if j.memory.Add(memoryOf(id)) > j.maxMemory {
+			return j.makeRoom()
+		}
+	}
+	return nil
+}
+
+// The outcomes of joinShard.put.
+type outcome int
+
+const (
+	waits   outcome = iota // for its counterpart
+	matched                // the counterpart, which had been waiting
+	differs                // from what was there already
+)
+
+func (s *joinShard) put(id string, p pending) outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	other, seen := s.waiting[id]
 	switch {
 	case !seen:
-		shard.waiting[id] = pending{digest: digest, from: from}
-		count := j.count.Add(1)
-		if j.memory.Add(size) > j.maxMemory {
-			return fmt.Errorf("compare: %d items wait for their counterpart and need more than the max memory of %d bytes: raise --max-memory", count, j.maxMemory)
+		s.waiting[id] = p
+		return waits
+	case !other.both && !p.both && other.from != p.from && other.digest == p.digest:
+		delete(s.waiting, id)
+		s.matched++
+		s.sum.Add(p.digest)
+		return matched
+	}
+	other.both = true
+	s.waiting[id] = other
+	return differs
+}
+
+// take empties the shard of what waits.
+func (s *joinShard) take() map[string]pending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := s.waiting
+	s.waiting = map[string]pending{}
+	return waiting
+}
+
+// makeRoom moves all that waits to the disk, unless another goroutine has just done it. Those that come meanwhile wait here too.
+func (j *join) makeRoom() error {
+	j.spilling.Lock()
+	defer j.spilling.Unlock()
+	if j.memory.Load() <= j.maxMemory {
+		return nil
+	}
+	return j.spillAll()
+}
+
+// spillAll is to be called with spilling held.
+func (j *join) spillAll() error {
+	if j.disk == nil {
+		j.disk = newSpill(j.folder)
+	}
+	for i := range j.shards {
+		for id, p := range j.shards[i].take() {
+			if err := j.disk.write(id, p); err != nil {
+				return err
+			}
+			j.memory.Add(-memoryOf(id))
 		}
-	case !other.both && other.from != from && other.digest == digest:
-		delete(shard.waiting, id)
-		shard.matched++
-		shard.sum.Add(digest)
-		j.count.Add(-1)
-		j.memory.Add(-size)
-	default:
-		other.both = true
-		shard.waiting[id] = other
 	}
 	return nil
 }
@@ -97,13 +162,12 @@ func (j *join) add(from origin, key item.Key, digest item.Digest) error {
 // waiting is the number of items that have not been matched yet.
 func (j *join) waiting() int64 { return j.count.Load() }
 
-// forget takes one of the drained items out of that number.
+// forget takes one of the items that were left out of that number.
 func (j *join) forget() { j.count.Add(-1) }
 
 // matched returns the number of matched pairs and the sum of their digests.
 func (j *join) matched() (int64, item.Sum) {
-	var count int64
-	var sum item.Sum
+	count, sum := j.late.matched, j.late.sum
 	for i := range j.shards {
 		shard := &j.shards[i]
 		shard.mu.Lock()
@@ -114,23 +178,131 @@ func (j *join) matched() (int64, item.Sum) {
 	return count, sum
 }
 
-// drain returns the keys of all items that were not matched and gives back the memory that they took in the join. Nothing can
-// be added any more.
-func (j *join) drain(schema item.Schema) ([]item.Key, error) {
-	keys := make([]item.Key, 0, j.count.Load())
-	for i := range j.shards {
-		shard := &j.shards[i]
-		shard.mu.Lock()
-		waiting := shard.waiting
-		shard.waiting = nil
-		shard.mu.Unlock()
-		for id := range waiting {
+// errStop ends a walk over what is left, which its consumer no longer wants.
+var errStop = errors.New("no more is wanted")
+
+// left yields the keys of all items that were not matched, in portions that take no more than the memory given (with one key at
+// the least), and gives back what they took in the join. Nothing can be added any more. An error is the last thing it yields.
+func (j *join) left(schema item.Schema) iter.Seq2[[]item.Key, error] {
+	return func(yield func([]item.Key, error) bool) {
+		var keys []item.Key
+		memory := int64(0)
+		err := j.walk(func(id string) error {
 			key, err := schema.ParseKey(id)
 			if err != nil {
-				return nil, fmt.Errorf("compare: %w", err)
+				return fmt.Errorf("compare: %w", err)
 			}
 			keys = append(keys, key)
+			if memory += memoryOf(id); memory < j.portion() {
+				return nil
+			}
+			portion := keys
+			keys, memory = nil, 0
+			if !yield(portion, nil) {
+				return errStop
+			}
+			return nil
+		})
+		switch {
+		case errors.Is(err, errStop):
+		case err != nil:
+			yield(nil, err)
+		case len(keys) > 0:
+			yield(keys, nil)
 		}
 	}
-	return keys, nil
+}
+
+// portion is the memory for the candidates of one settlement. Once there are files, the other half is for joining them.
+func (j *join) portion() int64 {
+	if j.disk == nil {
+		return 2 * j.maxMemory // it was all in memory, and is now twice for a moment at the most
+	}
+	return j.maxMemory / 2
+}
+
+// walk calls visit for the Key.ID of each item that is left.
+func (j *join) walk(visit func(id string) error) error {
+	j.spilling.Lock()
+	defer j.spilling.Unlock()
+	if j.disk == nil {
+		for i := range j.shards {
+			for id := range j.shards[i].take() {
+				if err := visit(id); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	defer func() { j.disk.close() }()
+	if err := j.spillAll(); err != nil {
+		return err
+	}
+	return j.resolve(j.disk, 0, visit)
+}
+
+// maxDepth bounds how often a part of the files is divided again, each time by spillParts; a part of no more than that many items
+// isn't.
+const maxDepth = 6
+
+// resolve joins the spilled items, one part after the other. A part that is too large for the memory is divided first.
+func (j *join) resolve(s *spill, depth int, visit func(id string) error) error {
+	for i := range s.parts {
+		part := &s.parts[i]
+		var err error
+		if part.memory > j.maxMemory/2 && part.count > spillParts && depth < maxDepth {
+			err = j.divide(part, depth, visit)
+		} else {
+			err = j.resolvePart(part, visit)
+		}
+		if err != nil {
+			return err
+		}
+		part.close()
+	}
+	return nil
+}
+
+func (j *join) divide(part *spillPart, depth int, visit func(id string) error) error {
+	finer := newSpill(j.folder)
+	defer finer.close()
+	if err := part.read(finer.write); err != nil {
+		return err
+	}
+	part.close()
+	return j.resolve(finer, depth+1, visit)
+}
+
+func (j *join) resolvePart(part *spillPart, visit func(id string) error) error {
+	shard := joinShard{waiting: map[string]pending{}}
+	err := part.read(func(id string, p pending) error {
+		switch shard.put(id, p) {
+		case matched:
+			j.count.Add(-2)
+		case differs:
+			j.count.Add(-1)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	j.late.matched += shard.matched
+	j.late.sum.AddSum(shard.sum)
+	for id := range shard.waiting {
+		if err := visit(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close removes the files, if there are any.
+func (j *join) close() {
+	j.spilling.Lock()
+	defer j.spilling.Unlock()
+	if j.disk != nil {
+		j.disk.close()
+	}
 }

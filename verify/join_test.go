@@ -41,7 +41,7 @@ func waitingBytes(tb testing.TB, count int) (joined, settling float64) {
 		return (heap()-before)/float64(count) - float64(len(wideKey(tb, 0).ID()))
 	}
 	before := heap()
-	j := newJoin(1 << 40)
+	j := newJoin(1<<40, "")
 	for i := range count {
 		if err := j.add(fromSource, wideKey(tb, i), item.Digest{}); err != nil {
 			tb.Fatal(err)
@@ -49,9 +49,12 @@ func waitingBytes(tb testing.TB, count int) (joined, settling float64) {
 	}
 	joined = each(before)
 	s := settlement{run: &run{source: &side{}, target: &side{}, join: j}}
-	keys, err := j.drain(idSchema)
-	if err != nil {
-		tb.Fatal(err)
+	var keys []item.Key
+	for portion, err := range j.left(idSchema) {
+		if err != nil || keys != nil {
+			tb.Fatalf("error %v, or a second portion", err)
+		}
+		keys = portion
 	}
 	open := candidatesOf(keys)
 	for _, c := range open {

@@ -23,7 +23,7 @@ type side struct {
 	schema  item.Schema
 	read    atomic.Int64 // items that the scan returned
 
-	items int64    // items as last read: those that matched in the join, and those that were looked at since
+	items int64    // items that did not match in the join, as last read
 	sum   item.Sum // of their digests
 }
 
@@ -53,14 +53,14 @@ func newSide(api SourceAPI, name string, info table.Info, budget capacity.Budget
 	}
 }
 
-// maxActiveSegments bounds the pages held in memory (1 MB each before decoding, one for each table).
+// maxActiveSegments bounds the goroutines; the memory of their pages is bounded by the room.
 const maxActiveSegments = 16
 
 // scan reads both tables into the join. An error of any page is an error of the whole.
 func (r *run) scan(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(min(r.options.Segments, maxActiveSegments))
-	for segment := range r.options.Segments {
+	for segment := range scan.Spread(r.options.Segments) {
 		if groupCtx.Err() != nil {
 			break
 		}
@@ -69,12 +69,7 @@ func (r *run) scan(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return err // the loop may have ended early without an error of a segment
-	}
-	r.source.items, r.source.sum = r.join.matched()
-	r.target.items, r.target.sum = r.source.items, r.source.sum
-	return nil
+	return ctx.Err() // the loop may have ended early without an error of a segment
 }
 
 // scanSegment reads the segment of both tables page by page, in step: the same items are likely to come at about the same time
@@ -107,10 +102,16 @@ func (c *cursor) next(ctx context.Context) error {
 	if c.done {
 		return nil
 	}
+	place, err := c.run.room.Enter(ctx, false)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", c.which, err)
+	}
+	defer place.Leave()
 	page, err := c.side.scanner.Page(ctx, c.segment, c.run.options.Segments, c.after)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", c.which, err)
 	}
+	place.Holds(page.Items)
 	for _, it := range page.Items {
 		key, digest, err := c.digest(it)
 		if err != nil {

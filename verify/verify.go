@@ -13,6 +13,7 @@ import (
 	"reseal/internal/converge"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
+	"reseal/internal/room"
 	"reseal/internal/scan"
 	"reseal/internal/table"
 	"reseal/internal/ticker"
@@ -42,7 +43,8 @@ type Options struct {
 	ReadUnits  float64       // limit for each table, units a second; 0: see ReadShare
 	ReadShare  float64       // likewise as a part, up to 1, of what the table has; 0: 0.8 if provisioned, else what it serves
 	Settle     time.Duration // how long an item must differ, with its source unchanged, to count as a difference
-	MaxMemory  int64         // bytes for items that wait for their counterpart; more of them is an error
+	MaxMemory  int64         // bytes for items that wait for their counterpart; more of them go to files
+	Folder     string        // for those files; "": where the system has temporary files
 	Repair     bool          // bring the target's differing items in line with the source
 	Encryption string        // what the target must have: "kms" (or "") or "any"
 
@@ -117,6 +119,7 @@ type run struct {
 	source   *side
 	target   *side
 	join     *join
+	room     *room.Room
 	converge *converge.Converger
 	writes   *capacity.Limiter
 	policy   call.Policy
@@ -162,7 +165,8 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		source:   newSide(o.Source, o.SourceTable, pair.Source, o.budget(), policy),
 		target:   newSide(o.Target, o.TargetTable, pair.Target, o.budget(), policy),
 		writes:   capacity.Budget{}.WriteLimiter(pair.Target.Raw),
-		join:     newJoin(o.MaxMemory),
+		join:     newJoin(o.MaxMemory, o.Folder),
+		room:     room.New(),
 		settling: make(chan struct{}),
 	}
 	r.converge = &converge.Converger{
@@ -193,28 +197,41 @@ func (o Options) check() error {
 }
 
 func (r *run) compare(ctx context.Context) error {
+	defer r.join.close()
 	if err := r.scan(ctx); err != nil {
 		return err
 	}
 	close(r.settling)
-	keys, err := r.join.drain(r.source.schema)
-	if err != nil {
-		return err
+	r.result.Match = true
+	for keys, err := range r.join.left(r.source.schema) {
+		if err == nil {
+			err = r.examine(ctx, keys)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// examine finds out what is true of keys that did not match in the scans, and repairs them if that is wanted.
+func (r *run) examine(ctx context.Context, keys []item.Key) error {
 	found := settlement{run: r, report: r.record}
 	if err := found.settle(ctx, keys); err != nil {
 		return err
 	}
-	r.result.Settled = found.settled
-	differing := found.differing
-	count, left := len(differing), len(differing)
+	r.result.Settled += found.settled
+	left := len(found.differing)
 	if r.options.Repair {
-		if left, err = r.repair(ctx, differing); err != nil {
+		var err error
+		if left, err = r.repair(ctx, found.differing); err != nil {
 			return err
 		}
-		r.result.Repaired = int64(count - left)
+		r.result.Repaired += int64(len(found.differing) - left)
 	}
-	r.result.Match = left == 0
+	if left > 0 {
+		r.result.Match = false
+	}
 	return nil
 }
 
@@ -238,8 +255,9 @@ func (r *run) record(d Difference) error {
 
 func (r *run) finish() Result {
 	result := r.result
-	result.SourceItems, result.TargetItems = r.source.items, r.target.items
-	result.SourceFingerprint, result.TargetFingerprint = r.source.sum.String(), r.target.sum.String()
+	count, sum := r.join.matched()
+	result.SourceItems, result.TargetItems = count+r.source.items, count+r.target.items
+	result.SourceFingerprint, result.TargetFingerprint = sum.Plus(r.source.sum).String(), sum.Plus(r.target.sum).String()
 	result.ReadUnits = r.source.limiter.Used() + r.target.limiter.Used()
 	result.WriteUnits = r.writes.Used()
 	result.Throttled = r.throttled()

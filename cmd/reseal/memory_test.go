@@ -34,22 +34,49 @@ func peak(t *testing.T, plain string, args ...string) float64 {
 	return kilobytes * 1024 / 1e6
 }
 
-// The memory of a seed doesn't grow with the table.
-func TestMemoryOfSeed(t *testing.T) {
+// plainBinary builds reseal as its users do.
+func plainBinary(t *testing.T) string {
+	t.Helper()
 	plain := filepath.Join(t.TempDir(), "reseal")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", plain, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build reseal: %v\n%s", err, out)
 	}
-	large := 600_000
+	return plain
+}
+
+// manyItems are as many as memory must not grow with.
+func manyItems() int {
 	if os.Getenv("RESEAL_LONG") != "" {
-		large = 2_000_000
+		return 2_000_000
 	}
+	return 600_000
+}
+
+// The memory of a seed doesn't grow with the table.
+func TestMemoryOfSeed(t *testing.T) {
+	plain := plainBinary(t)
 	seed := func(items int) float64 {
 		server := testkit.NewCanned(t, items)
 		return peak(t, plain, "seed", "--source", "source", "--target", "target", "--segments", "16", "--endpoint-url", server.URL)
 	}
-	small, big := seed(200_000), seed(large)
+	small, big := seed(200_000), seed(manyItems())
 	if big > 100 || big > 1.1*small {
-		t.Errorf("%.0f MB for %d items, %.0f MB for 200,000", big, large, small)
+		t.Errorf("%.0f MB for %d items, %.0f MB for 200,000", big, manyItems(), small)
+	}
+}
+
+// Nor does that of a verification, even if one table comes in reverse order, so that half of all items wait for the other half.
+func TestMemoryOfVerify(t *testing.T) {
+	plain := plainBinary(t)
+	verify := func(items int, reversed bool) float64 {
+		server := testkit.NewCanned(t, items)
+		server.Reversed = reversed
+		return peak(t, plain, "verify", "--source", "source", "--target", "target", "--max-memory", "32MiB", "--endpoint-url", server.URL)
+	}
+	for _, reversed := range []bool{false, true} {
+		small, big := verify(200_000, reversed), verify(manyItems(), reversed)
+		if big > 150 || big > 1.15*small {
+			t.Errorf("reversed %t: %.0f MB for %d items, %.0f MB for 200,000", reversed, big, manyItems(), small)
+		}
 	}
 }

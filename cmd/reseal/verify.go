@@ -63,7 +63,7 @@ match; a report is then incomplete.`,
 		f.IntVar(&o.Segments, "segments", 16, "segments of the parallel Scan of each table, 1 to 1,000,000")
 		f.Var(&readUnits, "read-units", "most read units a second from each table (default: 80 % of what is provisioned)")
 		f.DurationVar(&o.Settle, "settle", 30*time.Second, "how long a difference must last, its source unchanged, to count as one")
-		f.Var(&maxMemory, "max-memory", "memory for items that wait for their counterpart")
+		f.Var(&maxMemory, "max-memory", "memory for items that wait for their counterpart; more of them go to files in TMPDIR")
 		f.BoolVar(&o.Repair, "repair", false, "write the target's differing items as the source has them, and look again")
 		text(f, &reportPath, "report", "file", "where to write the differences, a line of JSON each: key, kind, attribute names")
 	})

@@ -37,6 +37,12 @@ func (s *Sum) AddSum(o Sum) {
 	}
 }
 
+// Plus returns the fingerprint of the items of both.
+func (s Sum) Plus(o Sum) Sum {
+	s.AddSum(o)
+	return s
+}
+
 // String returns 64 lower-case hexadecimal digits.
 func (s Sum) String() string {
 	return hex.EncodeToString(s[:])

@@ -14,12 +14,14 @@ import (
 	"time"
 )
 
-// Canned is a DynamoDB with two tables and no data: the items of the first, "source", are made up whenever they are read, and
-// what is written to the second, "target", is forgotten. It costs so little that a client's own memory and time can be measured
+// Canned is a DynamoDB with two tables, "source" and "target", and no data: their items, the same in both, are made up whenever
+// they are read, and what is written is forgotten. It costs so little that a client's own memory and time can be measured
 // with millions of items. Every item has about 190 bytes in seven attributes; the key k (S) is its number.
 type Canned struct {
 	// URL is what the client takes as its base endpoint.
 	URL string
+	// Reversed makes Scans of the target return the last items first. Set it before the first request.
+	Reversed bool
 
 	items int
 }
@@ -65,7 +67,7 @@ func (c *Canned) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "DescribeTable":
 		answer = c.describe(in.TableName)
 	case "Scan":
-		answer = c.scan(in)
+		answer, err = c.scan(in)
 	case "BatchGetItem":
 		answer, err = c.get(in)
 	case "BatchWriteItem":
@@ -110,15 +112,22 @@ func appendNumber(dst []byte, number int) []byte {
 	return fmt.Appendf(dst, "%010d", number)
 }
 
-func (c *Canned) scan(in cannedRequest) []byte {
+// scan answers with the items at the positions of the segment; the number of the item at a position depends on the order.
+func (c *Canned) scan(in cannedRequest) ([]byte, error) {
+	number := func(position int) int {
+		if c.Reversed && in.TableName == "target" {
+			return c.items - 1 - position
+		}
+		return position
+	}
 	start := in.Segment * c.items / in.TotalSegments
 	end := (in.Segment + 1) * c.items / in.TotalSegments
 	if in.ExclusiveStartKey != nil {
 		after, err := strconv.Atoi(in.ExclusiveStartKey.K.S)
 		if err != nil {
-			return nil
+			return nil, err
 		}
-		start = after + 1
+		start = number(after) + 1
 	}
 	count := min(end-start, 1<<20/cannedSize)
 	if in.Limit > 0 {
@@ -129,16 +138,16 @@ func (c *Canned) scan(in cannedRequest) []byte {
 		count, count, in.TableName, max(0.5, math.Ceil(float64(count)*cannedSize/4096)/2))
 	if start+count < end {
 		body = append(body, `,"LastEvaluatedKey":{"k":{"S":"`...)
-		body = append(appendNumber(body, start+count-1), `"}}`...)
+		body = append(appendNumber(body, number(start+count-1)), `"}}`...)
 	}
 	body = append(body, `,"Items":[`...)
 	for i := range count {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body = appendItem(body, start+i)
+		body = appendItem(body, number(start+i))
 	}
-	return append(body, `]}`...)
+	return append(body, `]}`...), nil
 }
 
 func (c *Canned) get(in cannedRequest) ([]byte, error) {

@@ -1,4 +1,4 @@
-package seed
+package room
 
 import (
 	"context"
@@ -16,15 +16,15 @@ import (
 // Pages are let in while there is room for them; slow ones only into their half.
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRoom()
-		r.next.Store(roomBytes / 8)
+		r := New()
+		r.next.Store(allBytes / 8)
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan error, 100)
-		places := make(chan *place, 100)
+		places := make(chan *Place, 100)
 		enter := func(slow bool, n int) {
 			for range n {
 				go func() {
-					p, err := r.enter(ctx, slow)
+					p, err := r.Enter(ctx, slow)
 					if err == nil {
 						places <- p
 					}
@@ -41,7 +41,7 @@ func TestRoom(t *testing.T) {
 		if len(places) != 8 {
 			t.Errorf("%d pages are in, want 8", len(places))
 		}
-		(<-places).leave() // a slow one: the first slow one that waits comes next, behind the others that wait for the whole
+		(<-places).Leave() // a slow one: the first slow one that waits comes next, behind the others that wait for the whole
 		synctest.Wait()
 		if len(places) != 8 {
 			t.Errorf("%d pages are in after one left, want 8", len(places))
@@ -58,9 +58,9 @@ func TestRoom(t *testing.T) {
 			t.Errorf("%d are turned away, want 3", stopped)
 		}
 		for len(places) > 0 {
-			(<-places).leave()
+			(<-places).Leave()
 		}
-		if !r.all.TryAcquire(roomBytes) || !r.slow.TryAcquire(roomBytes/2) {
+		if !r.all.TryAcquire(allBytes) || !r.slow.TryAcquire(allBytes/2) {
 			t.Error("room is lost")
 		}
 	})
@@ -71,14 +71,14 @@ func TestRoomHolds(t *testing.T) {
 	it := item.Of(map[string]types.AttributeValue{"k": &types.AttributeValueMemberB{Value: make([]byte, 999)}})
 	const one = itemBytes + bytesPerByte*1000
 	for _, slow := range []bool{false, true} {
-		r := newRoom()
+		r := New()
 		free := func(all, half int64) {
 			t.Helper()
 			if !r.all.TryAcquire(all) || r.all.TryAcquire(1) {
 				t.Errorf("slow %t: not %d bytes of the whole are free", slow, all)
 			}
 			if !slow {
-				half = roomBytes / 2
+				half = allBytes / 2
 			}
 			if !r.slow.TryAcquire(half) || r.slow.TryAcquire(1) {
 				t.Errorf("slow %t: not %d bytes of the half are free", slow, half)
@@ -86,75 +86,51 @@ func TestRoomHolds(t *testing.T) {
 			r.all.Release(all)
 			r.slow.Release(half)
 		}
-		p, err := r.enter(t.Context(), slow)
+		p, err := r.Enter(t.Context(), slow)
 		if err != nil {
 			t.Fatal(err)
 		}
-		free(roomBytes-firstPageBytes, roomBytes/2-firstPageBytes)
-		p.holds(nil)
-		free(roomBytes-firstPageBytes, roomBytes/2-firstPageBytes)
-		p.holds(slices.Repeat([]item.Item{it}, 10))
-		free(roomBytes-10*one, roomBytes/2-10*one)
-		p.holds(slices.Repeat([]item.Item{it}, 20))
-		free(roomBytes-20*one, roomBytes/2-20*one)
-		p.holds(slices.Repeat([]item.Item{it}, 100_000))
-		free(roomBytes/2, 0)
+		free(allBytes-firstPage, allBytes/2-firstPage)
+		p.Holds(nil)
+		free(allBytes-firstPage, allBytes/2-firstPage)
+		p.Holds(slices.Repeat([]item.Item{it}, 10))
+		free(allBytes-10*one, allBytes/2-10*one)
+		p.Holds(slices.Repeat([]item.Item{it}, 20))
+		free(allBytes-20*one, allBytes/2-20*one)
+		p.Holds(slices.Repeat([]item.Item{it}, 100_000))
+		free(allBytes/2, 0)
 		if r.next.Load() != 100_000*one {
 			t.Errorf("the estimate is %d", r.next.Load())
 		}
-		p.leave()
-		q, err := r.enter(t.Context(), slow) // though the estimate is more than the room
+		p.Leave()
+		q, err := r.Enter(t.Context(), slow) // though the estimate is more than the room
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.next.Store(one)
-		taken, err := r.enter(t.Context(), false)
+		taken, err := r.Enter(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rest := roomBytes/2 - int64(one)
+		rest := allBytes/2 - int64(one)
 		if !r.all.TryAcquire(rest) {
 			t.Fatal("no room is left")
 		}
-		taken.holds(slices.Repeat([]item.Item{it}, 2)) // no room for the second item
+		taken.Holds(slices.Repeat([]item.Item{it}, 2)) // no room for the second item
 		if taken.weight != one {
 			t.Errorf("weight %d, want %d", taken.weight, one)
 		}
 		r.all.Release(rest)
-		taken.leave()
-		q.leave()
-		free(roomBytes, roomBytes/2)
+		taken.Leave()
+		q.Leave()
+		free(allBytes, allBytes/2)
 	}
 }
 
-func TestPageItems(t *testing.T) {
+func TestSmallPage(t *testing.T) {
 	for bytes, want := range map[float64]float64{100: 4587, 170: 2723, 600: 1747, 100_000: 20} {
-		if got := math.Floor(pageItems(bytes)); got != want {
+		if got := math.Floor(SmallPage(bytes)); got != want {
 			t.Errorf("%g bytes: %g items, want %g", bytes, got, want)
-		}
-	}
-}
-
-func TestSpread(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 16, 17, 1000, 1_000_000} {
-		list := slices.Collect(spread(n))
-		for i := 0; n >= 1000 && i+32 <= n; i += 32 {
-			parts := map[int]bool{}
-			for _, number := range list[i : i+32] {
-				parts[number*8/n] = true
-			}
-			if len(parts) != 8 {
-				t.Fatalf("of %d segments, the 32 from the %dth are in %d of 8 parts", n, i, len(parts))
-			}
-		}
-		slices.Sort(list)
-		for i, number := range list {
-			if i != number {
-				t.Fatalf("of %d segments, %d is missing", n, i)
-			}
-		}
-		if len(list) != n {
-			t.Errorf("%d segments of %d", len(list), n)
 		}
 	}
 }
