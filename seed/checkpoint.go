@@ -29,14 +29,11 @@ type checkpointFile struct {
 	Target    table.Identity          `json:"target"`
 	Segments  int                     `json:"segments"`
 	Recheck   string                  `json:"recheck"`
-	Done      []segmentRange          `json:"done"`     // segments that are copied whole
+	Done      []scan.Range            `json:"done"`     // segments that are copied whole
 	Open      map[int]json.RawMessage `json:"open"`     // openSegment of each segment that is begun
 	Rejected  int64                   `json:"rejected"` // items that the target refused
 	Uncertain [][]byte                `json:"uncertain"`
 }
-
-// segmentRange is the segments from the first to the second number, both included.
-type segmentRange [2]int
 
 type openSegment struct {
 	After   []byte   `json:"after"`   // the page being copied starts after this key; empty: at the segment's start
@@ -164,13 +161,9 @@ func (c *checkpoint) foreign(file checkpointFile) string {
 // adopt takes over the file's position. The keys in flight when it was written go to the ledger: what became of their writes
 // isn't known.
 func (c *checkpoint) adopt(file checkpointFile) error {
-	for _, segments := range file.Done {
-		if segments[0] < 0 || segments[0] > segments[1] || segments[1] >= len(c.done) {
-			return errors.New("a done segment is out of range")
-		}
-		for segment := segments[0]; segment <= segments[1]; segment++ {
-			c.markDone(segment)
-		}
+	err := scan.EachOf(file.Done, len(c.done), func(segment int) { c.markDone(segment) })
+	if err != nil {
+		return err
 	}
 	for segment, raw := range file.Open {
 		if segment < 0 || segment >= len(c.done) || c.done[segment] {
@@ -357,7 +350,7 @@ func (c *checkpoint) encode() ([]byte, int64, error) {
 	defer c.mu.Unlock()
 	keys, _ := c.lost.snapshot() // under the lock: a page is abandoned only after its keys are in the ledger
 	file := c.head
-	file.Done = ranges(c.done)
+	file.Done = scan.Ranges(c.done)
 	file.Open = c.open
 	file.Uncertain = make([][]byte, len(keys))
 	for i, key := range keys {
@@ -366,20 +359,6 @@ func (c *checkpoint) encode() ([]byte, int64, error) {
 	slices.SortFunc(file.Uncertain, bytes.Compare)
 	data, err := json.Marshal(file)
 	return data, c.generation, err
-}
-
-func ranges(done []bool) []segmentRange {
-	list := []segmentRange{}
-	for segment, is := range done {
-		switch {
-		case !is:
-		case len(list) > 0 && list[len(list)-1][1] == segment-1:
-			list[len(list)-1][1] = segment
-		default:
-			list = append(list, segmentRange{segment, segment})
-		}
-	}
-	return list
 }
 
 // remove deletes the file of a seed that is done: it would only keep a later seed from copying.

@@ -178,6 +178,28 @@ func (j *join) matched() (int64, item.Sum) {
 	return count, sum
 }
 
+// each calls visit for each item that waits, without taking it out. Nothing may be added meanwhile.
+func (j *join) each(visit func(id string, p pending) error) error {
+	j.spilling.Lock()
+	defer j.spilling.Unlock()
+	for i := range j.shards {
+		for id, p := range j.shards[i].waiting {
+			if err := visit(id, p); err != nil {
+				return err
+			}
+		}
+	}
+	if j.disk == nil {
+		return nil
+	}
+	for i := range j.disk.parts {
+		if err := j.disk.parts[i].read(visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // errStop ends a walk over what is left, which its consumer no longer wants.
 var errStop = errors.New("no more is wanted")
 

@@ -135,6 +135,7 @@ func TestResultFields(t *testing.T) {
 		"read_units": result.ReadUnits, "encryption": "KMS", "elapsed_seconds": result.ElapsedSeconds,
 		"configuration":  []any{map[string]any{"what": "point-in-time recovery", "source": "not checked", "target": "not checked"}},
 		"still_changing": 0.0, "write_units": 0.0, "throttled": 0.0,
+		"would_put": 0.0, "would_delete": 0.0, "source_expired": 0.0, "target_expired": 0.0, "resumed": false,
 	}
 	for name, value := range want {
 		if fmt.Sprint(got[name]) != fmt.Sprint(value) {

@@ -36,3 +36,15 @@ func (r *run) repair(ctx context.Context, differing []*candidate) (int, error) {
 	}
 	return len(again.differing), nil
 }
+
+// plan counts what repair would do now, by what was last read. An item whose source is still changing is among it: it is copied as it
+// is when its turn comes.
+func (r *run) plan(differing []*candidate) {
+	for _, c := range differing {
+		if c.source.exists {
+			r.result.WouldPut++
+		} else {
+			r.result.WouldDelete++
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"reseal/internal/refuse"
 	"reseal/internal/testkit"
 	"reseal/internal/traffic"
 	"reseal/verify"
@@ -62,6 +63,29 @@ func TestWithoutRepairNothingIsWritten(t *testing.T) {
 	result, _ := ts.verify()
 	if result.Match || ts.writes() != 0 || result.WriteUnits != 0 {
 		t.Errorf("match %v, %d writes, %v units", result.Match, ts.writes(), result.WriteUnits)
+	}
+}
+
+// TestDryRun says what a repair then does.
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 5)
+	ts.damage()
+	ts.putTarget("id", "y", "v", 0)
+	dry := func(o *verify.Options) { o.Repair, o.DryRun = true, true }
+	result, found := ts.verify(dry)
+	ts.expect(result, verdict{sourceItems: 5, targetItems: 6, missing: 1, extra: 2, different: 1})
+	if result.WouldPut != 2 || result.WouldDelete != 2 || ts.writes() != 0 || result.WriteUnits != 0 || len(found) != 4 {
+		t.Errorf("%+v, %d writes, %d reported", result, ts.writes(), len(found))
+	}
+	result, _ = ts.verify(withRepair)
+	ts.expect(result, verdict{match: true, sourceItems: 5, targetItems: 5, missing: 1, extra: 2, different: 1, repaired: 4})
+	if result.WouldPut != 0 || result.WouldDelete != 0 {
+		t.Errorf("%+v", result)
+	}
+	_, err := verify.Run(t.Context(), ts.options(func(o *verify.Options) { o.DryRun = true }))
+	if !refuse.Is(err) {
+		t.Errorf("without repair: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"reseal/internal/batch"
 	"reseal/internal/call"
@@ -22,6 +23,7 @@ type side struct {
 	reader  *batch.Reader
 	schema  item.Schema
 	read    atomic.Int64 // items that the scan returned
+	expired atomic.Int64 // of them, those that were left out
 
 	items int64    // items that did not match in the join, as last read
 	sum   item.Sum // of their digests
@@ -59,24 +61,41 @@ const maxActiveSegments = 16
 // scan reads both tables into the join. An error of any page is an error of the whole.
 func (r *run) scan(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(min(r.options.Segments, maxActiveSegments))
-	for segment := range scan.Spread(r.options.Segments) {
-		if groupCtx.Err() != nil {
+	saving, done := context.WithCancel(groupCtx)
+	defer done()
+	group.Go(func() error { return r.position.saveRegularly(saving) })
+	segments, segmentsCtx := errgroup.WithContext(groupCtx)
+	segments.SetLimit(min(len(r.segments), maxActiveSegments))
+	for _, segment := range r.segments {
+		if segmentsCtx.Err() != nil {
 			break
 		}
-		group.Go(func() error { return r.scanSegment(groupCtx, segment) })
+		if !r.position.isDone(segment) {
+			segments.Go(func() error { return r.scanSegment(segmentsCtx, segment) })
+		}
 	}
-	if err := group.Wait(); err != nil {
+	err := segments.Wait()
+	done()
+	if saveErr := group.Wait(); saveErr != nil {
+		err = saveErr // the segments ended for it
+	}
+	if err == nil {
+		err = ctx.Err() // the loop may have ended early without an error of a segment
+	}
+	if err != nil {
 		return err
 	}
-	return ctx.Err() // the loop may have ended early without an error of a segment
+	return r.position.save(true)
 }
 
 // scanSegment reads the segment of both tables page by page, in step: the same items are likely to come at about the same time
 // (nothing of the result depends on it), so few wait in the join.
 func (r *run) scanSegment(ctx context.Context, segment int) error {
-	source := cursor{run: r, side: r.source, which: fromSource, segment: segment}
-	target := cursor{run: r, side: r.target, which: fromTarget, segment: segment}
+	source := &cursor{run: r, side: r.source, which: fromSource, segment: segment}
+	target := &cursor{run: r, side: r.target, which: fromTarget, segment: segment}
+	if err := r.position.begin(source, target); err != nil {
+		return err
+	}
 	for !source.done || !target.done {
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return source.next(ctx) })
@@ -85,6 +104,7 @@ func (r *run) scanSegment(ctx context.Context, segment int) error {
 			return err
 		}
 	}
+	r.position.finish(segment)
 	return nil
 }
 
@@ -98,6 +118,12 @@ type cursor struct {
 	done    bool
 }
 
+// scanned is an item of a page, reduced to what the join takes.
+type scanned struct {
+	key    item.Key
+	digest item.Digest
+}
+
 func (c *cursor) next(ctx context.Context) error {
 	if c.done {
 		return nil
@@ -107,23 +133,34 @@ func (c *cursor) next(ctx context.Context) error {
 		return fmt.Errorf("read %s: %w", c.which, err)
 	}
 	defer place.Leave()
-	page, err := c.side.scanner.Page(ctx, c.segment, c.run.options.Segments, c.after)
+	page, err := c.side.scanner.Page(ctx, c.segment, c.run.total, c.after)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", c.which, err)
 	}
 	place.Holds(page.Items)
+	now := time.Now()
+	list := make([]scanned, 0, len(page.Items))
 	for _, it := range page.Items {
+		if c.run.expiry.expired(it, now) {
+			continue
+		}
 		key, digest, err := c.digest(it)
 		if err != nil {
 			return fmt.Errorf("read %s: segment %d: %w", c.which, c.segment, err)
 		}
-		if err := c.run.join.add(c.which, key, digest); err != nil {
-			return err
-		}
+		list = append(list, scanned{key, digest})
 	}
-	c.side.read.Add(int64(len(page.Items)))
-	c.after, c.done = page.Next, page.Next == nil
-	return nil
+	return c.run.position.whole(func() error {
+		for _, s := range list {
+			if err := c.run.join.add(c.which, s.key, s.digest); err != nil {
+				return err
+			}
+		}
+		c.side.read.Add(int64(len(page.Items)))
+		c.side.expired.Add(int64(len(page.Items) - len(list)))
+		c.after, c.done = page.Next, page.Next == nil
+		return nil
+	})
 }
 
 func (c *cursor) digest(it item.Item) (item.Key, item.Digest, error) {

@@ -180,7 +180,8 @@ func (s *settlement) lookAt(ctx context.Context, chunk []*candidate) error {
 		return fmt.Errorf("read target: %w", err)
 	}
 	for _, c := range chunk {
-		source, target := sources[c.key.ID()], targets[c.key.ID()]
+		source := s.run.expiry.without(sources[c.key.ID()], seen)
+		target := s.run.expiry.without(targets[c.key.ID()], seen)
 		if err := c.observe(source, target, seen); err != nil {
 			return err
 		}

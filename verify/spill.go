@@ -10,8 +10,6 @@ import (
 	"hash/maphash"
 	"io"
 	"os"
-
-	"reseal/internal/item"
 )
 
 // spill keeps items that wait for their counterpart in files, in parts by a hash of their key: both sides of a key are in the
@@ -89,27 +87,30 @@ func writePending(w io.Writer, id string, p pending) error {
 // maxKeyBytes is more than any Key.ID takes: DynamoDB's keys have 2,048 and 1,024 bytes at the most.
 const maxKeyBytes = 4096
 
-func readPending(r *bufio.Reader) (string, pending, error) {
-	var head [1 + len(item.Digest{})]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+// readPending reads the rest of a record whose flags have been read.
+func readPending(r interface {
+	io.Reader
+	io.ByteReader
+}, flags byte,
+) (string, pending, error) {
+	p := pending{both: flags&flagBoth != 0}
+	if flags&flagTarget != 0 {
+		p.from = fromTarget
+	}
+	if _, err := io.ReadFull(r, p.digest[:]); err != nil {
 		return "", pending{}, err
 	}
 	length, err := binary.ReadUvarint(r)
 	if err != nil {
 		return "", pending{}, err
 	}
-	if length > maxKeyBytes || head[0]&^(flagTarget|flagBoth) != 0 {
+	if length > maxKeyBytes || flags&^(flagTarget|flagBoth) != 0 {
 		return "", pending{}, errors.New("a record is damaged")
 	}
 	id := make([]byte, length)
 	if _, err := io.ReadFull(r, id); err != nil {
 		return "", pending{}, err
 	}
-	p := pending{both: head[0]&flagBoth != 0}
-	if head[0]&flagTarget != 0 {
-		p.from = fromTarget
-	}
-	copy(p.digest[:], head[1:])
 	return string(id), p, nil
 }
 
@@ -126,16 +127,22 @@ func (p *spillPart) open(folder string) error {
 
 // read calls visit for each item written, in that order. It fails if the file doesn't hold exactly what was written.
 func (p *spillPart) read(visit func(id string, p pending) error) error {
-	if p.file == nil {
+	if p.count == 0 {
 		return nil
+	}
+	if p.file == nil {
+		return fmt.Errorf("%w: the file is closed already", errSpill) // and must not pass for an empty one
 	}
 	if err := p.rewind(); err != nil {
 		return fmt.Errorf("%w: %w", errSpill, err)
 	}
-	check := crc32.NewIEEE()
-	reader := bufio.NewReaderSize(io.TeeReader(p.file, check), 1<<20)
+	reader := &summed{from: bufio.NewReaderSize(p.file, 1<<20), sum: crc32.NewIEEE()}
 	for range p.count {
-		id, one, err := readPending(reader)
+		flags, err := reader.ReadByte()
+		if err != nil {
+			return fmt.Errorf("%w: read back: %w", errSpill, err)
+		}
+		id, one, err := readPending(reader, flags)
 		if err != nil {
 			return fmt.Errorf("%w: read back: %w", errSpill, err)
 		}
@@ -143,7 +150,7 @@ func (p *spillPart) read(visit func(id string, p pending) error) error {
 			return err
 		}
 	}
-	if _, err := reader.ReadByte(); !errors.Is(err, io.EOF) || check.Sum32() != p.sum.Sum32() {
+	if _, err := reader.from.ReadByte(); !errors.Is(err, io.EOF) || reader.sum.Sum32() != p.sum.Sum32() {
 		return fmt.Errorf("%w: read back: the file is not what was written", errSpill)
 	}
 	return nil

@@ -5,6 +5,9 @@ package verify
 
 import (
 	"context"
+	"errors"
+	"math"
+	"slices"
 	"time"
 
 	"reseal/internal/batch"
@@ -45,8 +48,18 @@ type Options struct {
 	Settle     time.Duration // how long an item must differ, with its source unchanged, to count as a difference
 	MaxMemory  int64         // bytes for items that wait for their counterpart; more of them go to files
 	Folder     string        // for those files; "": where the system has temporary files
+	Sample     float64       // compare only this part of the segments, above 0 and below 1; 0: all of them
+	SampleSeed uint64        // with which they are drawn
 	Repair     bool          // bring the target's differing items in line with the source
+	DryRun     bool          // with Repair: only count what it would write and delete
 	Encryption string        // what the target must have: "kms" (or "") or "any"
+
+	// KeepExpired compares items whose time to live has passed like any others. Otherwise they are left out on both sides:
+	// DynamoDB deletes them at any time within days, in each table at another.
+	KeepExpired bool
+
+	Checkpoint string // file to keep the state of the scans in, and to resume from if it exists; "": none
+	Restart    bool   // start over even if the checkpoint exists
 
 	Difference func(Difference) error // called for each difference when it is certain, one at a time; an error ends the run; may be nil
 	Progress   func(Progress)         // called about once a second and at the end; may be nil
@@ -57,7 +70,7 @@ type Options struct {
 // Progress is how far a verification has come.
 type Progress struct {
 	SourceItems, TargetItems       int64 // read by the scans
-	SourceExpected, TargetExpected int64 // the tables' ItemCount, up to six hours old
+	SourceExpected, TargetExpected int64 // the tables' ItemCount, up to six hours old; of a sample, its share of it
 	Waiting                        int64 // items that have not matched, yet
 	Settling                       bool  // the scans are done, the differences are looked at
 	ReadUnits                      float64
@@ -69,7 +82,8 @@ type Progress struct {
 type Result struct {
 	Source            string    `json:"source"`
 	Target            string    `json:"target"`
-	Match             bool      `json:"match"` // no difference is left, and nothing was still changing
+	Match             bool      `json:"match"` // no difference is left, and nothing was still changing; never true of a sample
+	Sample            *Sample   `json:"sample,omitempty"`
 	SourceItems       int64     `json:"source_items"`
 	TargetItems       int64     `json:"target_items"`
 	Missing           int64     `json:"missing"`        // items that only the source has
@@ -78,11 +92,16 @@ type Result struct {
 	StillChanging     int64     `json:"still_changing"` // items whose source changed so often that nothing can be said of them
 	Settled           int64     `json:"settled"`        // items that differed at first and then didn't: replication was under way
 	Repaired          int64     `json:"repaired"`       // of the differences above, those that are gone after Repair
+	WouldPut          int64     `json:"would_put"`      // items that Repair would write to the target, where DryRun kept it from that
+	WouldDelete       int64     `json:"would_delete"`   // and items that it would delete from it
 	SourceFingerprint string    `json:"source_fingerprint"`
 	TargetFingerprint string    `json:"target_fingerprint"`
 	ReadUnits         float64   `json:"read_units"`  // of both tables
 	WriteUnits        float64   `json:"write_units"` // of repairs
 	Throttled         int64     `json:"throttled"`
+	SourceExpired     int64     `json:"source_expired"` // items that were left out, since their time to live had passed
+	TargetExpired     int64     `json:"target_expired"`
+	Resumed           bool      `json:"resumed"`       // the read units and the time are of this run, everything else of all of them
 	Configuration     []Setting `json:"configuration"` // what differs, or could not be checked, beside the items
 	Encryption        string    `json:"encryption"`    // of the target: "KMS" or "AWS_OWNED"
 	ElapsedSeconds    float64   `json:"elapsed_seconds"`
@@ -124,6 +143,10 @@ type run struct {
 	writes   *capacity.Limiter
 	policy   call.Policy
 	start    time.Time
+	expiry   expiry
+	segments []int // to be scanned
+	total    int   // segments of the Scan
+	position *checkpoint
 	settling chan struct{} // closed when the scans are done
 	result   Result
 }
@@ -142,13 +165,14 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	defer r.join.close() // after the checkpoint is saved, which needs the files
 	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.compare(ctx)
 	stop()
 	if err != nil {
-		return Result{}, err
+		return Result{}, errors.Join(err, r.position.save(false))
 	}
-	return r.finish(), nil
+	return r.finish(), r.position.remove()
 }
 
 func prepare(ctx context.Context, o Options) (*run, error) {
@@ -174,8 +198,24 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		Writer: &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: pair.Target.Schema, Limiter: r.writes, Policy: policy},
 	}
 	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Encryption: pair.Target.Encryption()}
+	r.expiry = expiryOf(ctx, o, policy.AttemptTimeout())
+	r.chooseSegments()
+	if r.position, err = openCheckpoint(r); err != nil {
+		return nil, err
+	}
+	r.result.Resumed = r.position.resumed
 	r.result.Configuration, err = configuration(ctx, o, pair, policy.AttemptTimeout())
 	return r, err
+}
+
+// chooseSegments draws the sample, if there is to be one.
+func (r *run) chooseSegments() {
+	if r.options.Sample > 0 {
+		sample, drawn := draw(r.options.Sample, r.options.SampleSeed, r.options.Segments)
+		r.result.Sample, r.segments, r.total = &sample, drawn, sample.TotalSegments
+		return
+	}
+	r.segments, r.total = slices.Collect(scan.Spread(r.options.Segments)), r.options.Segments
 }
 
 func (o Options) budget() capacity.Budget {
@@ -190,6 +230,10 @@ func (o Options) check() error {
 		return refuse.New("give a number above 0, or a percentage up to 100", "read units is %g, or %g %%", o.ReadUnits, 100*o.ReadShare)
 	case o.Settle < 0:
 		return refuse.New("give a duration such as 30s", "settle is %s", o.Settle)
+	case o.Sample < 0 || o.Sample >= 1 || math.IsNaN(o.Sample):
+		return refuse.New("give a percentage above 0 and below 100, such as 1%", "the sample is %g %%", 100*o.Sample)
+	case o.DryRun && !o.Repair:
+		return refuse.New("give --repair too, or leave it out", "--dry-run shows what --repair would do")
 	case o.MaxMemory <= 0:
 		return refuse.New("give a size such as 256MiB", "max memory is %d bytes", o.MaxMemory)
 	}
@@ -197,42 +241,51 @@ func (o Options) check() error {
 }
 
 func (r *run) compare(ctx context.Context) error {
-	defer r.join.close()
 	if err := r.scan(ctx); err != nil {
 		return err
 	}
 	close(r.settling)
-	r.result.Match = true
+	match := true
 	for keys, err := range r.join.left(r.source.schema) {
+		left := 0
 		if err == nil {
-			err = r.examine(ctx, keys)
+			left, err = r.examine(ctx, keys)
 		}
 		if err != nil {
 			return err
 		}
+		match = match && left == 0
+	}
+	if r.result.Sample == nil {
+		r.result.Match = match
+		return nil
+	}
+	r.result.Sample.Match = match
+	if match && r.source.read.Load() == 0 && r.target.read.Load() == 0 {
+		return errEmptySample
 	}
 	return nil
 }
 
-// examine finds out what is true of keys that did not match in the scans, and repairs them if that is wanted.
-func (r *run) examine(ctx context.Context, keys []item.Key) error {
+// examine finds out what is true of keys that did not match in the scans, and repairs them if that is wanted. It returns how
+// many still differ.
+func (r *run) examine(ctx context.Context, keys []item.Key) (left int, err error) {
 	found := settlement{run: r, report: r.record}
 	if err := found.settle(ctx, keys); err != nil {
-		return err
+		return 0, err
 	}
 	r.result.Settled += found.settled
-	left := len(found.differing)
-	if r.options.Repair {
-		var err error
+	left = len(found.differing)
+	switch {
+	case r.options.Repair && r.options.DryRun:
+		r.plan(found.differing)
+	case r.options.Repair:
 		if left, err = r.repair(ctx, found.differing); err != nil {
-			return err
+			return 0, err
 		}
 		r.result.Repaired += int64(len(found.differing) - left)
 	}
-	if left > 0 {
-		r.result.Match = false
-	}
-	return nil
+	return left, nil
 }
 
 // record counts and reports a difference.
@@ -261,6 +314,7 @@ func (r *run) finish() Result {
 	result.ReadUnits = r.source.limiter.Used() + r.target.limiter.Used()
 	result.WriteUnits = r.writes.Used()
 	result.Throttled = r.throttled()
+	result.SourceExpired, result.TargetExpired = r.source.expired.Load(), r.target.expired.Load()
 	result.ElapsedSeconds = time.Since(r.start).Seconds()
 	return result
 }
@@ -276,9 +330,10 @@ func (r *run) progress() Progress {
 		settling = true
 	default:
 	}
+	share := float64(len(r.segments)) / float64(r.total)
 	return Progress{
 		SourceItems: r.source.read.Load(), TargetItems: r.target.read.Load(),
-		SourceExpected: r.pair.Source.Items, TargetExpected: r.pair.Target.Items,
+		SourceExpected: int64(share * float64(r.pair.Source.Items)), TargetExpected: int64(share * float64(r.pair.Target.Items)),
 		Waiting: r.join.waiting(), Settling: settling,
 		ReadUnits: r.source.limiter.Used() + r.target.limiter.Used(),
 		Throttled: r.throttled(), Elapsed: time.Since(r.start),

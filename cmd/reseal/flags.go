@@ -24,6 +24,8 @@ var remedies = map[string]string{
 	"units":    "give a number of units a second, above 0, or a percentage such as 50%",
 	"int|auto": "give a number from 1 to 1,000,000, or auto",
 	"float64":  "give a number of dollars",
+	"uint64":   "give a whole number, not below 0",
+	"percent":  "give a percentage above 0 and below 100, such as 1%",
 	"size":     "give a size above 0, such as 256MiB",
 }
 
@@ -134,6 +136,30 @@ func (u *unitsFlag) Set(text string) error {
 }
 
 func (u *unitsFlag) Type() string { return "units" }
+
+// shareFlag is a percentage above 0 and below 100, as a part of one; 0 if the flag isn't given.
+type shareFlag float64
+
+var _ pflag.Value = (*shareFlag)(nil)
+
+func (s *shareFlag) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(100*float64(*s), 'g', -1, 64) + "%"
+}
+
+func (s *shareFlag) Set(text string) error {
+	number, percent := strings.CutSuffix(text, "%")
+	value, err := strconv.ParseFloat(number, 64)
+	if !percent || err != nil || !(value > 0 && value < 100) {
+		return fmt.Errorf("percentage: %q", text)
+	}
+	*s = shareFlag(value / 100)
+	return nil
+}
+
+func (s *shareFlag) Type() string { return "percent" }
 
 // segmentsFlag is a number of segments, or auto.
 type segmentsFlag int

@@ -37,6 +37,7 @@ func TestFlags(t *testing.T) {
 		"replicate": with(map[string]string{"from": "trim-horizon", "until-idle": "0s", "checkpoint": "", "restart": "false"}),
 		"verify": with(map[string]string{
 			"segments": "16", "read-units": "", "settle": "30s", "max-memory": "256MiB", "repair": "false", "report": "",
+			"dry-run": "false", "ignore-expired": "true", "sample": "", "sample-seed": "0", "checkpoint": "", "restart": "false",
 		}),
 		"demo": {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
 	}
@@ -77,6 +78,22 @@ func TestHelp(t *testing.T) {
 	}
 	if root := reseal(t).want(0); !strings.Contains(root.stdout, `Use "reseal [command] --help"`) {
 		t.Errorf("the help doesn't say how to see a command's flags: %s", root)
+	}
+}
+
+func TestShareFlag(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]shareFlag{"1%": 0.01, "0.5%": 0.005, "99.9%": 0.999} {
+		var s shareFlag
+		if err := s.Set(text); err != nil || math.Abs(float64(s-want)) > 1e-12 || s.String() != text {
+			t.Errorf("%s: %v %q, %v", text, float64(s), s.String(), err)
+		}
+	}
+	for _, text := range []string{"", "1", "0%", "-1%", "100%", "NaN%", "Inf%", "%", "one%"} {
+		var s shareFlag
+		if err := s.Set(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
 	}
 }
 

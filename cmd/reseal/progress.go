@@ -31,12 +31,13 @@ type progress struct {
 	bar     *progressbar.ProgressBar
 	endless bool // the bar is one without an end
 
-	before sample // of the last measurement, for rates
-	rate   sample // a second, smoothed
+	done   int64   // as it was shown last
+	before figures // of the last measurement, for rates
+	rate   figures // a second, smoothed
 }
 
-// sample is figures at one moment.
-type sample struct {
+// figures are those of one moment.
+type figures struct {
 	at           time.Time
 	items, units float64
 }
@@ -100,6 +101,7 @@ func (p *progress) replicate(r replicate.Progress) {
 }
 
 func (p *progress) show(s status) {
+	p.done = s.done
 	if !p.on {
 		return
 	}
@@ -159,7 +161,7 @@ func (p *progress) eta(s status) string {
 // measure keeps the rates, as a mean over about the last rateWindow in which newer figures weigh more.
 func (p *progress) measure(items, units float64) {
 	const rateWindow = 5.0 // seconds
-	now := sample{p.now(), items, units}
+	now := figures{p.now(), items, units}
 	first := p.before.at.IsZero()
 	elapsed := now.at.Sub(p.before.at).Seconds()
 	if !first && elapsed < 0.2 {

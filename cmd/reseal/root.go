@@ -18,11 +18,15 @@ const (
 	exitDifferent   = 1   // verify and demo: the tables do not match
 	exitRefused     = 2   // bad flags or a failed preflight check: nothing was written
 	exitFailed      = 3   // failed on the way
+	exitSample      = 4   // verify --sample: nothing differs in the sample
 	exitInterrupted = 130 // SIGINT or SIGTERM, checkpoint saved
 )
 
 // errDifferent says that the tables do not match; the report says how.
 var errDifferent = errors.New("the tables do not match")
+
+// errSampleMatched says that nothing differs in a sample, which is not a match.
+var errSampleMatched = errors.New("the sample matched; only a verification without --sample tells whether the tables match")
 
 // run executes one command line and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -44,6 +48,8 @@ func exitStatus(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.Is(err, errDifferent):
 		return exitDifferent
+	case errors.Is(err, errSampleMatched):
+		return exitSample
 	case refuse.Is(err):
 		return exitRefused
 	default:
@@ -105,8 +111,8 @@ without stopping the application that writes to it, and proves that nothing was 
   3. reseal verify   compares both tables and exits with 0 only if they hold the same items.
   4. Point the application at the target; delete the source.
 
-Exit status: 0 done (verify: match); 1 differences found; 2 refused, nothing written; 3 failed on the way;
-130 interrupted. AWS configuration is read as by every AWS tool: environment, shared config,
+Exit status: 0 done (verify: match); 1 differences found; 2 refused, nothing written; 3 failed on the way; 4 a sample
+matched (verify --sample); 130 interrupted. AWS configuration is read as by every AWS tool: environment, shared config,
 AWS_ENDPOINT_URL_DYNAMODB.`,
 		Example: `  reseal demo
   reseal replicate --source cities --target cities-encrypted --checkpoint replicate.json

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -155,5 +156,76 @@ func TestVerifyInterrupted(t *testing.T) {
 				t.Errorf("stderr: %s", o)
 			}
 		})
+	}
+}
+
+func TestVerifySample(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 200)
+	ts.run("seed").want(0)
+	o := ts.run("verify", "--sample", "25%", "--output", "json").want(4)
+	if !strings.Contains(o.stderr, "only a verification without --sample") {
+		t.Errorf("stderr: %s", o)
+	}
+	has(t, o.object(), map[string]any{"match": false})
+	sample := o.object()["sample"].(map[string]any)
+	has(t, sample, map[string]any{"match": true, "share": 0.25, "segments": 16.0, "total_segments": 64.0})
+	again := ts.run("verify", "--sample", "25%", "--sample-seed", fmt.Sprint(sample["seed"]), "--output", "json").want(4)
+	has(t, again.object(), map[string]any{"source_fingerprint": o.object()["source_fingerprint"]})
+	text := ts.run("verify", "--sample", "25%", "--sample-seed", "7").want(4)
+	if want := "SAMPLE MATCHED: nothing differs in a sample of 16 of 64 segments (seed 7). The rest was not compared.\n"; !strings.HasPrefix(text.stdout, want) {
+		t.Errorf("text: %s", text)
+	}
+	for i := range 200 {
+		testkit.Delete(t, ts.db, ts.target, testkit.Item("id", fmt.Sprintf("item-%05d", i)))
+	}
+	o = ts.run("verify", "--sample", "25%", "--sample-seed", "7", "--settle", "1ms").want(1)
+	if want := "NO MATCH: the tables do not hold the same items, in a sample of 16 of 64 segments (seed 7).\n"; !strings.HasPrefix(o.stdout, want) {
+		t.Errorf("text: %s", o)
+	}
+}
+
+func TestVerifyDryRun(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 20)
+	ts.run("seed").want(0)
+	ts.damage()
+	o := ts.run("verify", "--settle", "1ms", "--repair", "--dry-run", "--output", "json").want(1)
+	has(t, o.object(), map[string]any{"would_put": 2.0, "would_delete": 1.0, "repaired": 0.0, "write_units": 0.0})
+	o = ts.run("verify", "--settle", "1ms", "--repair", "--dry-run").want(1)
+	if !strings.Contains(o.stdout, "dry run: would write 2 items and delete 1") {
+		t.Errorf("text: %s", o)
+	}
+	ts.run("verify", "--dry-run").want(2).says("--repair")
+	ts.run("verify", "--settle", "1ms").want(1)
+}
+
+// An interrupted verification goes on when the same command is run again, and says so.
+func TestVerifyResumes(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 200)
+	ts.run("seed").want(0)
+	ts.damage()
+	held := newEvent()
+	ts.targetProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "Scan" && segmentOf(x) == 9 {
+			held.happen()
+			<-x.Ctx.Done()
+		}
+		return nil
+	})
+	command := command{args: ts.args("verify", "--settle", "1ms", "--segments", "10", "--checkpoint", "v", "--output", "json"), folder: t.TempDir()}
+	p := start(t, command)
+	p.reach("it scanned", held.c)
+	p.signal(syscall.SIGINT)
+	o := p.await().want(130).says("; run the same command again to go on from the checkpoint v")
+	if info, err := os.Stat(filepath.Join(o.folder, "v")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("checkpoint: %v, %v", info, err)
+	}
+	ts.targetProxy.Use(nil)
+	o = start(t, command).await().want(1)
+	has(t, o.object(), map[string]any{"resumed": true, "source_items": 200.0, "target_items": 200.0, "missing": 1.0, "extra": 1.0, "different": 1.0})
+	if _, err := os.Stat(filepath.Join(o.folder, "v")); err == nil {
+		t.Error("the checkpoint is still there")
 	}
 }

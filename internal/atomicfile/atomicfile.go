@@ -4,19 +4,29 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
 
-// Write replaces the file at path by data, readable by its owner only: it writes a temporary file beside it, syncs it, renames
-// it over path and syncs the folder. If it fails, path holds the old content, or, if only the last step did, the new one.
+// Write replaces the file at path by data, as WriteBy does.
 func Write(path string, data []byte) error {
+	return WriteBy(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// WriteBy replaces the file at path by what fill writes, readable by its owner only: it writes a temporary file beside it, syncs
+// it, renames it over path and syncs the folder. If it fails, path holds the old content, or, if only the last step did, the new
+// one.
+func WriteBy(path string, fill func(io.Writer) error) error {
 	dir, name := filepath.Dir(path), filepath.Base(path)
 	tmp, err := os.CreateTemp(dir, "."+name+".*")
 	if err != nil {
 		return fmt.Errorf("create temporary file: %w", err)
 	}
-	if err := fill(tmp, data); err != nil {
+	if err := fillDurably(tmp, fill); err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(tmp.Name()))
 	}
 	if err := os.Rename(tmp.Name(), path); err != nil {
@@ -25,9 +35,9 @@ func Write(path string, data []byte) error {
 	return syncDir(dir)
 }
 
-// fill writes data to the file, durably, and closes it.
-func fill(f *os.File, data []byte) error {
-	_, err := f.Write(data)
+// fillDurably fills the file and closes it.
+func fillDurably(f *os.File, fill func(io.Writer) error) error {
+	err := fill(f)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -3,6 +3,7 @@ package atomicfile_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -119,4 +120,26 @@ func TestWriteIsAtomic(t *testing.T) {
 	writers.Wait()
 	close(stop)
 	readers.Wait()
+}
+
+// A file that can't be filled stays as it was, and nothing is left beside it.
+func TestWriteByFails(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state")
+	if err := atomicfile.Write(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("disk full")
+	err := atomicfile.WriteBy(path, func(w io.Writer) error {
+		if _, err := w.Write([]byte("half of the new")); err != nil {
+			return err
+		}
+		return full
+	})
+	if !errors.Is(err, full) {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "old" || len(names(t, dir)) != 1 {
+		t.Errorf("content %q, error %v, folder %q", got, err, names(t, dir))
+	}
 }

@@ -8,6 +8,9 @@ package item
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
+	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
@@ -37,6 +40,21 @@ func (it Item) Attributes() map[string]types.AttributeValue {
 // (an empty map, not nil) is not absent.
 func (it Item) Absent() bool {
 	return it.attrs == nil
+}
+
+// EpochSeconds returns the time that a number attribute holds in seconds since
+// 1970, as a time to live does; fractions are cut off. It returns false if there
+// is no such attribute, or it is of another type or out of range.
+func (it Item) EpochSeconds(name string) (time.Time, bool) {
+	number, is := it.attrs[name].(*types.AttributeValueMemberN)
+	if !is || number == nil {
+		return time.Time{}, false
+	}
+	seconds, err := strconv.ParseFloat(number.Value, 64)
+	if err != nil || math.Abs(seconds) > 1e12 { // the year 33,658
+		return time.Time{}, false
+	}
+	return time.Unix(int64(seconds), 0), true
 }
 
 // FromStream makes an Item of an image from the DynamoDB Streams API. A nil

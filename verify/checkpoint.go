@@ -1,0 +1,412 @@
+package verify
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"reseal/internal/atomicfile"
+	"reseal/internal/call"
+	"reseal/internal/item"
+	"reseal/internal/refuse"
+	"reseal/internal/scan"
+	"reseal/internal/table"
+)
+
+// checkpointFormat is the first field of the file; another version of reseal that changes the format changes it too.
+const checkpointFormat = "reseal verify checkpoint 1"
+
+// checkpointHead is the first line of the file. The items that wait in the join follow, as spilled ones are written, then
+// endOfItems and the CRC-32 (IEEE, big-endian) of all that is before it. There are keys and digests in it, no other part of an item.
+type checkpointHead struct {
+	Format        string              `json:"format"`
+	Source        table.Identity      `json:"source"`
+	Target        table.Identity      `json:"target"`
+	Segments      int                 `json:"segments"` // of the Scan
+	Sample        *Sample             `json:"sample,omitempty"`
+	ExpiredBy     string              `json:"expired_by"` // attributes of the time to live
+	Done          []scan.Range        `json:"done"`       // segments that are read whole
+	Open          map[int]openSegment `json:"open"`
+	Matched       int64               `json:"matched"` // pairs
+	Sum           string              `json:"sum"`     // of their digests
+	SourceRead    int64               `json:"source_read"`
+	TargetRead    int64               `json:"target_read"`
+	SourceExpired int64               `json:"source_expired"`
+	TargetExpired int64               `json:"target_expired"`
+}
+
+// openSegment is how far a segment is read in each table.
+type openSegment struct {
+	Source openCursor `json:"source"`
+	Target openCursor `json:"target"`
+}
+
+type openCursor struct {
+	After []byte `json:"after"` // Key.ID of the last item read; empty: none
+	Done  bool   `json:"done"`
+}
+
+const endOfItems = 0xFF
+
+// checkpoint keeps the state of the scans in a file: which pages are read, what matched, and what waits. It is safe for concurrent
+// use.
+type checkpoint struct {
+	run     *run
+	path    string // "": nowhere
+	resumed bool
+
+	// pages is held for reading while a page goes into the join and the position past it, and for writing while both are saved.
+	pages sync.RWMutex
+
+	mu     sync.Mutex // of what follows
+	done   []bool
+	open   map[int]openSegment // as it was loaded
+	active map[int][2]*cursor
+	final  bool // what is in the file is the end of the scans, or nothing more can be saved
+}
+
+// openCheckpoint loads the file that the options name, if it is there, into the join and the sides.
+func openCheckpoint(r *run) (*checkpoint, error) {
+	c := &checkpoint{run: r, path: r.options.Checkpoint, done: make([]bool, r.total), active: map[int][2]*cursor{}}
+	if c.path == "" {
+		return c, nil
+	}
+	if !r.options.Restart {
+		if err := c.load(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.save(false); err != nil { // now, while a path that can't be written costs nothing
+		return nil, refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+	}
+	return c, nil
+}
+
+func (c *checkpoint) load() error {
+	const restart = "use --restart to start over, or give another --checkpoint"
+	file, err := os.Open(c.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return refuse.Because(err, restart, "the checkpoint %q can't be read (%s)", c.path, err)
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	in := &summed{from: bufio.NewReaderSize(file, 1<<20), sum: crc32.NewIEEE()}
+	var head checkpointHead
+	if err = c.decode(in, &head); err == nil {
+		if why := c.foreign(head); why != "" {
+			return refuse.New(restart, "the checkpoint %q belongs to another job: %s", c.path, why)
+		}
+		err = c.adopt(in, head)
+	}
+	if errors.Is(err, errSpill) {
+		return err
+	}
+	if err != nil {
+		return refuse.Because(err, restart, "the checkpoint %q is damaged or not one of a verification (%s)", c.path, err)
+	}
+	c.resumed = true
+	return nil
+}
+
+// mostHead bounds the first line: a file of another kind may have a very long one.
+const mostHead = 64 << 20
+
+func (c *checkpoint) decode(in *summed, head *checkpointHead) error {
+	var line []byte
+	for {
+		b, err := in.ReadByte()
+		if err != nil || len(line) > mostHead {
+			return errors.New("it has no first line")
+		}
+		if b == '\n' {
+			break
+		}
+		line = append(line, b)
+	}
+	if err := json.Unmarshal(line, head); err != nil {
+		return err
+	}
+	if head.Format != checkpointFormat {
+		return fmt.Errorf("its format is not %q", checkpointFormat)
+	}
+	return nil
+}
+
+// foreign says in what the file's job differs from this one; "" if in nothing.
+func (c *checkpoint) foreign(head checkpointHead) string {
+	mine := c.head()
+	switch {
+	case head.Source != mine.Source:
+		return "its source is " + head.Source.String() + ", this one's is " + mine.Source.String()
+	case head.Target != mine.Target:
+		return "its target is " + head.Target.String() + ", this one's is " + mine.Target.String()
+	case (head.Sample == nil) != (mine.Sample == nil) || head.Sample != nil && *head.Sample != *mine.Sample:
+		return "it is of " + head.Sample.String() + ", this one of " + mine.Sample.String()
+	case head.Segments != mine.Segments:
+		return fmt.Sprintf("it has %d segments, this one has %d", head.Segments, mine.Segments)
+	case head.ExpiredBy != mine.ExpiredBy:
+		return fmt.Sprintf("it leaves out items that expired by %q, this one by %q", head.ExpiredBy, mine.ExpiredBy)
+	}
+	return ""
+}
+
+// adopt takes over the position, the counts and the items that wait.
+func (c *checkpoint) adopt(in *summed, head checkpointHead) error {
+	r := c.run
+	if err := scan.EachOf(head.Done, len(c.done), func(segment int) { c.done[segment] = true }); err != nil {
+		return err
+	}
+	for segment, open := range head.Open {
+		if segment < 0 || segment >= len(c.done) || c.done[segment] {
+			return errors.New("an open segment is out of range or done")
+		}
+		for _, one := range []openCursor{open.Source, open.Target} {
+			if _, err := one.key(r.source.schema); err != nil {
+				return err
+			}
+		}
+	}
+	c.open = head.Open
+	sum, err := hex.DecodeString(head.Sum)
+	if err != nil || len(sum) != len(item.Sum{}) {
+		return errors.New("the sum of the digests is not one")
+	}
+	r.join.late.matched, r.join.late.sum = head.Matched, item.Sum(sum)
+	r.source.read.Store(head.SourceRead)
+	r.target.read.Store(head.TargetRead)
+	r.source.expired.Store(head.SourceExpired)
+	r.target.expired.Store(head.TargetExpired)
+	return c.adoptItems(in)
+}
+
+func (c *checkpoint) adoptItems(in *summed) error {
+	for {
+		flags, err := in.ReadByte()
+		if err != nil {
+			return errors.New("it is cut short")
+		}
+		if flags == endOfItems {
+			return in.verify()
+		}
+		id, p, err := readPending(in, flags)
+		if err != nil {
+			return err
+		}
+		if _, err := c.run.source.schema.ParseKey(id); err != nil {
+			return err
+		}
+		if err := c.run.join.put(id, p); err != nil {
+			return err
+		}
+	}
+}
+
+// summed reads and keeps the CRC-32 of what it has read.
+type summed struct {
+	from *bufio.Reader
+	sum  hash.Hash32
+}
+
+func (s *summed) Read(p []byte) (int, error) {
+	n, err := s.from.Read(p)
+	_, _ = s.sum.Write(p[:n]) // never fails (hash.Hash)
+	return n, err
+}
+
+func (s *summed) ReadByte() (byte, error) {
+	b, err := s.from.ReadByte()
+	if err == nil {
+		_, _ = s.sum.Write([]byte{b})
+	}
+	return b, err
+}
+
+// verify reads the sum at the end.
+func (s *summed) verify() error {
+	var sum [4]byte
+	if _, err := io.ReadFull(s.from, sum[:]); err != nil || binary.BigEndian.Uint32(sum[:]) != s.sum.Sum32() {
+		return errors.New("it is not what was written")
+	}
+	if _, err := s.from.ReadByte(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows its end")
+	}
+	return nil
+}
+
+func (o openCursor) key(schema item.Schema) (*item.Key, error) {
+	if len(o.After) == 0 {
+		return nil, nil
+	}
+	key, err := schema.ParseKey(string(o.After))
+	if err != nil {
+		return nil, fmt.Errorf("read position: %w", err)
+	}
+	return &key, nil
+}
+
+func cursorOf(c *cursor) openCursor {
+	o := openCursor{Done: c.done}
+	if c.after != nil {
+		o.After = []byte(c.after.ID())
+	}
+	return o
+}
+
+// begin puts the cursors of a segment where the checkpoint says, and watches them from now on.
+func (c *checkpoint) begin(source, target *cursor) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if open, is := c.open[source.segment]; is {
+		var err, targetErr error
+		source.after, err = open.Source.key(source.side.schema)
+		target.after, targetErr = open.Target.key(source.side.schema)
+		if err := errors.Join(err, targetErr); err != nil {
+			return fmt.Errorf("resume segment %d: %w", source.segment, err)
+		}
+		source.done, target.done = open.Source.Done, open.Target.Done
+		delete(c.open, source.segment)
+	}
+	c.active[source.segment] = [2]*cursor{source, target}
+	return nil
+}
+
+// whole has a page go into the join and the position past it, or neither, as far as the file is concerned.
+func (c *checkpoint) whole(page func() error) error {
+	if c.path == "" {
+		return page()
+	}
+	c.pages.RLock()
+	defer c.pages.RUnlock()
+	err := page()
+	if err != nil {
+		c.stop()
+	}
+	return err
+}
+
+// stop says that nothing more can be saved.
+func (c *checkpoint) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.final = true
+}
+
+func (c *checkpoint) finish(segment int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done[segment] = true
+	delete(c.active, segment)
+}
+
+func (c *checkpoint) isDone(segment int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done[segment]
+}
+
+// saveInterval bounds what is read again after a kill.
+const saveInterval = 15 * time.Second
+
+// saveRegularly saves until ctx ends, and spends no more than a tenth of the time on it.
+func (c *checkpoint) saveRegularly(ctx context.Context) error {
+	if c.path == "" {
+		return nil
+	}
+	pause := saveInterval
+	for {
+		if err := call.Sleep(ctx, pause); err != nil {
+			return nil // whoever ended ctx has the reason
+		}
+		start := time.Now()
+		if err := c.save(false); err != nil {
+			return err
+		}
+		pause = max(saveInterval, 9*time.Since(start))
+	}
+}
+
+// save writes the file. With last, the scans are at their end: what the file says from now on holds until the verdict.
+func (c *checkpoint) save(last bool) error {
+	if c.path == "" {
+		return nil
+	}
+	c.pages.Lock()
+	defer c.pages.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.final {
+		return nil
+	}
+	c.final = last
+	if err := atomicfile.WriteBy(c.path, c.write); err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	return nil
+}
+
+func (c *checkpoint) write(file io.Writer) error {
+	sum := crc32.NewIEEE()
+	w := bufio.NewWriterSize(io.MultiWriter(file, sum), 1<<20)
+	head, err := json.Marshal(c.head())
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(append(head, '\n')); err != nil {
+		return err
+	}
+	if err := c.run.join.each(func(id string, p pending) error { return writePending(w, id, p) }); err != nil {
+		return err
+	}
+	if err := w.WriteByte(endOfItems); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err = file.Write(binary.BigEndian.AppendUint32(nil, sum.Sum32()))
+	return err
+}
+
+func (c *checkpoint) head() checkpointHead {
+	r := c.run
+	matched, sum := r.join.matched()
+	head := checkpointHead{
+		Format: checkpointFormat, Source: r.pair.Source.Identity(), Target: r.pair.Target.Identity(),
+		Segments: r.total, Sample: r.result.Sample, ExpiredBy: r.expiry.String(),
+		Done: scan.Ranges(c.done), Open: map[int]openSegment{},
+		Matched: matched, Sum: sum.String(),
+		SourceRead: r.source.read.Load(), TargetRead: r.target.read.Load(),
+		SourceExpired: r.source.expired.Load(), TargetExpired: r.target.expired.Load(),
+	}
+	for segment, open := range c.open {
+		head.Open[segment] = open
+	}
+	for segment, cursors := range c.active {
+		head.Open[segment] = openSegment{Source: cursorOf(cursors[0]), Target: cursorOf(cursors[1])}
+	}
+	return head
+}
+
+// remove deletes the file of a verification that has its verdict.
+func (c *checkpoint) remove() error {
+	if c.path == "" {
+		return nil
+	}
+	if err := os.Remove(c.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove checkpoint: %w", err)
+	}
+	return nil
+}
