@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"reseal/internal/item/itemtest"
+
 	"pgregory.net/rapid"
 )
 
@@ -245,13 +247,13 @@ func TestDigestConcurrently(t *testing.T) {
 	group.Wait()
 }
 
-// An item in other clothes is equal; the description by oracle, which knows
-// nothing of the encoding, says so too.
+// An item in other clothes is equal; the description by itemtest.Oracle, which
+// knows nothing of the encoding, says so too.
 func TestDigestIgnoresSpelling(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := attrsGen.Draw(t, "item")
-		a, b := Of(m), Of(disguiseAll(t, m))
-		if oracle(mapOf(m)) != oracle(mapOf(b.attrs)) {
+		m := itemtest.Attributes.Draw(t, "item")
+		a, b := Of(m), Of(itemtest.DisguiseAll(t, m))
+		if itemtest.Oracle(mapOf(m)) != itemtest.Oracle(mapOf(b.attrs)) {
 			t.Fatal("the test's disguise changes the item")
 		}
 		if digestOf(t, a) != digestOf(t, b) {
@@ -268,10 +270,10 @@ func TestDigestIgnoresSpelling(t *testing.T) {
 
 func TestDigestSeesAnyChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := attrsGen.Draw(t, "item")
-		changed := changeMap(t, m)
-		a, b := Of(m), Of(disguiseAll(t, changed))
-		if oracle(mapOf(m)) == oracle(mapOf(changed)) {
+		m := itemtest.Attributes.Draw(t, "item")
+		changed, _ := itemtest.ChangeAttributes(t, m)
+		a, b := Of(m), Of(itemtest.DisguiseAll(t, changed))
+		if itemtest.Oracle(mapOf(m)) == itemtest.Oracle(mapOf(changed)) {
 			t.Fatal("the test's change changes nothing")
 		}
 		if digestOf(t, a) == digestOf(t, b) {
@@ -281,9 +283,9 @@ func TestDigestSeesAnyChange(t *testing.T) {
 			t.Fatalf("Equal: %v, %v", equal, err)
 		}
 		var want []string
-		for _, name := range sortedNames(union(a.attrs, b.attrs)) {
+		for _, name := range itemtest.SortedNames(union(a.attrs, b.attrs)) {
 			va, vb := a.attrs[name], b.attrs[name]
-			if va == nil || vb == nil || oracle(va) != oracle(vb) {
+			if va == nil || vb == nil || itemtest.Oracle(va) != itemtest.Oracle(vb) {
 				want = append(want, name)
 			}
 		}
@@ -295,10 +297,10 @@ func TestDigestSeesAnyChange(t *testing.T) {
 
 // Two items drawn apart, small enough to be equal now and then.
 func TestDigestAgreesWithOracle(t *testing.T) {
-	small := valueGen(1)
+	small := itemtest.Value(1)
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := small.Draw(t, "a"), small.Draw(t, "b")
-		same := oracle(a) == oracle(b)
+		same := itemtest.Oracle(a) == itemtest.Oracle(b)
 		if got := digestOf(t, single(a)) == digestOf(t, single(b)); got != same {
 			t.Fatalf("digests equal: %v, values equal: %v", got, same)
 		}

@@ -1,9 +1,6 @@
 package item
 
 import (
-	"fmt"
-	"math/big"
-	"slices"
 	"strings"
 	"testing"
 
@@ -42,58 +39,6 @@ func digestOf(t tb, it Item) Digest {
 		t.Fatalf("digest: %v", err)
 	}
 	return d
-}
-
-// oracle describes a value such that equal values, and only those, have the
-// same description. It shares nothing with the encoder: numbers are rationals.
-func oracle(av value) string {
-	switch v := av.(type) {
-	case *types.AttributeValueMemberS:
-		return fmt.Sprintf("S%q", v.Value)
-	case *types.AttributeValueMemberN:
-		return "N" + rational(v.Value)
-	case *types.AttributeValueMemberB:
-		return fmt.Sprintf("B%x", v.Value)
-	case *types.AttributeValueMemberBOOL:
-		return fmt.Sprint(v.Value)
-	case *types.AttributeValueMemberNULL:
-		return "null"
-	case *types.AttributeValueMemberSS:
-		return "SS" + described(v.Value, true, func(s string) string { return fmt.Sprintf("%q", s) })
-	case *types.AttributeValueMemberNS:
-		return "NS" + described(v.Value, true, rational)
-	case *types.AttributeValueMemberBS:
-		return "BS" + described(v.Value, true, func(b []byte) string { return fmt.Sprintf("%x", b) })
-	case *types.AttributeValueMemberL:
-		return "L" + described(v.Value, false, oracle)
-	case *types.AttributeValueMemberM:
-		var entries []string
-		for name, entry := range v.Value {
-			entries = append(entries, fmt.Sprintf("%q:%s", name, oracle(entry)))
-		}
-		return "M" + described(entries, true, func(s string) string { return s })
-	default:
-		panic(fmt.Sprintf("oracle: %T", av))
-	}
-}
-
-func described[T any](list []T, anyOrder bool, describe func(T) string) string {
-	texts := make([]string, len(list))
-	for i, element := range list {
-		texts[i] = describe(element)
-	}
-	if anyOrder {
-		slices.Sort(texts)
-	}
-	return "[" + strings.Join(texts, ",") + "]"
-}
-
-func rational(s string) string {
-	r, ok := new(big.Rat).SetString(s)
-	if !ok {
-		panic("oracle: not a number: " + s)
-	}
-	return r.RatString()
 }
 
 // deep returns v inside so many lists and maps in turn.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"reseal/internal/item/itemtest"
+
 	"pgregory.net/rapid"
 )
 
@@ -280,15 +282,15 @@ var (
 )
 
 func drawKey(t *rapid.T, s Schema, label string) attrs {
-	m := attrs{"other": valueGen(1).Draw(t, label+" other")}
+	m := attrs{"other": itemtest.Value(1).Draw(t, label+" other")}
 	for _, attribute := range s.attributes() {
 		switch attribute.Type {
 		case types.ScalarAttributeTypeS:
-			m[attribute.Name] = str(textGen.Draw(t, label))
+			m[attribute.Name] = str(itemtest.Text.Draw(t, label))
 		case types.ScalarAttributeTypeN:
-			m[attribute.Name] = num(numberGen.Draw(t, label))
+			m[attribute.Name] = num(itemtest.Number.Draw(t, label))
 		case types.ScalarAttributeTypeB:
-			m[attribute.Name] = bin(bytesGen.Draw(t, label)...)
+			m[attribute.Name] = bin(itemtest.Bytes.Draw(t, label)...)
 		}
 	}
 	return m
@@ -297,7 +299,7 @@ func drawKey(t *rapid.T, s Schema, label string) attrs {
 func describeKey(s Schema, m attrs) string {
 	var text string
 	for _, attribute := range s.attributes() {
-		text += oracle(m[attribute.Name]) + ";"
+		text += itemtest.Oracle(m[attribute.Name]) + ";"
 	}
 	return text
 }
@@ -308,7 +310,7 @@ func TestKeyIDEqualExactlyIfAttributesAre(t *testing.T) {
 		a, b := drawKey(t, s, "a"), drawKey(t, s, "b")
 		for _, attribute := range s.attributes() {
 			if rapid.Bool().Draw(t, "same "+attribute.Name) {
-				b[attribute.Name] = disguise(t, a[attribute.Name])
+				b[attribute.Name] = itemtest.Disguise(t, a[attribute.Name])
 			}
 		}
 		ka, kb := keyOf(t, s, a), keyOf(t, s, b)

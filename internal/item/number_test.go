@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"reseal/internal/item/itemtest"
+
 	"pgregory.net/rapid"
 )
 
@@ -77,16 +79,16 @@ func TestCanonicalNumberRefuses(t *testing.T) {
 // is shared with another number exactly if the two are equal as rationals.
 func TestCanonicalNumberProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a := numberGen.Draw(t, "a")
-		b := rapid.OneOf(numberGen, rapid.Just(respell(t, a))).Draw(t, "b")
+		a := itemtest.Number.Draw(t, "a")
+		b := rapid.OneOf(itemtest.Number, rapid.Just(itemtest.Respell(t, a))).Draw(t, "b")
 		ca, cb := canonical(t, a), canonical(t, b)
-		if rational(ca) != rational(a) {
+		if itemtest.Rational(ca) != itemtest.Rational(a) {
 			t.Fatalf("%s became another number: %s", a, ca)
 		}
 		if again := canonical(t, ca); again != ca {
 			t.Fatalf("%s is not stable: %s", ca, again)
 		}
-		if (ca == cb) != (rational(a) == rational(b)) {
+		if (ca == cb) != (itemtest.Rational(a) == itemtest.Rational(b)) {
 			t.Fatalf("%s -> %s, %s -> %s", a, ca, b, cb)
 		}
 	})

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"reseal/internal/item/itemtest"
+
 	"pgregory.net/rapid"
 )
 
@@ -175,7 +177,7 @@ func TestWireSize(t *testing.T) {
 
 func TestWireSizeRandom(t *testing.T) {
 	w := newWireClient()
-	rapid.Check(t, func(t *rapid.T) { checkWireSize(t, w, attrsGen.Draw(t, "item")) })
+	rapid.Check(t, func(t *rapid.T) { checkWireSize(t, w, itemtest.Attributes.Draw(t, "item")) })
 }
 
 // Text that isn't UTF-8: one encoder escapes, the other one writes U+FFFD.
