@@ -179,6 +179,85 @@ func TestEveryRequestMatters(t *testing.T) {
 	}
 }
 
+// TestEveryCallMatters fails every single request of a small run with repair in turn, whichever it is: denied, answered by half, and
+// given up since the run is cancelled. None of it may end as another verdict than the true one, which an answer by half may, since
+// the request is repeated. Only what describes the tables beside their items may be missing, and is then named as not checked.
+func TestEveryCallMatters(t *testing.T) {
+	t.Parallel()
+	faults := map[string]func(x *testkit.Exchange, cancel func()) *testkit.Response{
+		"denied": func(*testkit.Exchange, func()) *testkit.Response { return denied() },
+		"half": func(x *testkit.Exchange, _ func()) *testkit.Response {
+			return answer(x, func(body []byte) []byte { return body[:len(body)/2] })
+		},
+		"cancelled": func(x *testkit.Exchange, cancel func()) *testkit.Response {
+			cancel()
+			<-x.Ctx.Done()
+			return nil
+		},
+	}
+	whole := verdict{match: true, sourceItems: 8, targetItems: 8, missing: 1, extra: 1, different: 1, repaired: 3}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ts := numbered(t, 8)
+			for n := 1; ; n++ {
+				ts.damage()
+				op, result, err := ts.failNth(n, fault)
+				switch {
+				case op == "":
+					if err != nil || !result.Match || n < 20 {
+						t.Errorf("without a fault, after %d: %+v, %v", n-1, verdictOf(result), err)
+					}
+					return
+				case strings.HasPrefix(op, "Describe") && op != "DescribeTable" || op == "ListTagsOfResource":
+					if name != "cancelled" {
+						if err != nil || !result.Match || !notChecked(result) {
+							t.Errorf("request %d, %s: %+v, %v", n, op, result, err)
+						}
+						continue
+					}
+				}
+				repeated := err == nil && name == "half" && verdictOf(result) == whole
+				if !repeated && (err == nil || result.Match) {
+					t.Errorf("request %d, %s: %+v, no error", n, op, verdictOf(result))
+				}
+			}
+		})
+	}
+}
+
+func notChecked(result verify.Result) bool {
+	for _, setting := range result.Configuration {
+		if setting.Source == "not checked" || setting.Target == "not checked" {
+			return true
+		}
+	}
+	return false
+}
+
+// failNth runs a verification whose nth request, of both sides together, meets the fault. It returns its operation; "" if there was
+// no such request.
+func (ts *tables) failNth(n int, fault func(*testkit.Exchange, func()) *testkit.Response) (string, verify.Result, error) {
+	ctx, cancel := context.WithCancel(ts.t.Context())
+	defer cancel()
+	var count atomic.Int64
+	var struck atomic.Value
+	hook := func(x *testkit.Exchange) *testkit.Response {
+		if count.Add(1) != int64(n) {
+			return nil
+		}
+		struck.Store(x.Op)
+		return fault(x, cancel)
+	}
+	ts.freshProxies()
+	ts.sourceProxy.Use(paged(3, hook))
+	ts.targetProxy.Use(paged(3, hook))
+	soon := func(o *verify.Options) { o.RequestTimeout = 2 * time.Second } // a lost write is waited for that long
+	result, err := verify.Run(ctx, ts.options(segments(2), withRepair, soon))
+	op, _ := struck.Load().(string)
+	return op, result, err
+}
+
 // expectWithCuts cuts the connection of each of the first n-1 requests in turn.
 func (ts *tables) expectWithCuts(side, op string, n int) {
 	for i := 1; i < n; i++ {

@@ -179,7 +179,7 @@ func TestOrderAndSegmentsDontMatter(t *testing.T) {
 			"short pages, mirrored": paged(4, on("Scan", mirrored)),
 		} {
 			ts.targetProxy.Use(hook)
-			for _, n := range []int{1, 6} {
+			for _, n := range []int{1, 7, 16, 100} {
 				result, _ := ts.verify(segments(n))
 				if got := verdictOf(result); got != want {
 					t.Errorf("%s, %d segments: %+v, want %+v", name, n, got, want)
@@ -227,6 +227,36 @@ func TestReadUnits(t *testing.T) {
 	result, _ := ts.verify(segments(20))
 	if result.ReadUnits != charged || charged < 2*20*0.5 {
 		t.Errorf("read units %v, the engine charged %v", result.ReadUnits, charged)
+	}
+}
+
+// TestReadUnitsAreTheLeast compares what was spent with the tables' sizes: half a unit for each 4 KB of a Scan, and for each candidate
+// a consistent read of both sides.
+func TestReadUnitsAreTheLeast(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, testkit.TableSpec{Hash: "id:S"})
+	var items []attrs
+	size := 0
+	for i := range 4000 {
+		it := testkit.Item("id", fmt.Sprint("k", i), "v", i, "text", strings.Repeat("x", 1500+i%500))
+		items = append(items, it)
+		size += item.Of(it).Size()
+	}
+	ts.fill(items)
+	const candidates = 25
+	for i := range candidates {
+		testkit.Delete(t, ts.engine, ts.target, testkit.Item("id", fmt.Sprint("k", i)))
+	}
+	result, _ := ts.verify(segments(4))
+	ts.expect(result, verdict{sourceItems: 4000, targetItems: 4000 - candidates, missing: candidates})
+	gone := 0
+	for _, it := range items[:candidates] {
+		gone += item.Of(it).Size()
+	}
+	// An item of up to 4 KB takes a unit, and so does one that isn't there.
+	least := 0.5*float64(size)/4096 + 0.5*float64(size-gone)/4096 + 2*candidates
+	if result.ReadUnits < least || result.ReadUnits > 1.005*least {
+		t.Errorf("%v read units, the least is %v", result.ReadUnits, least)
 	}
 }
 
