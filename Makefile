@@ -9,13 +9,16 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))))
 
-.PHONY: help build demo test lint vuln clean
+.PHONY: help build lambda demo test lint vuln clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 build: ## build bin/reseal
 	$(GO) build -trimpath -o bin/reseal ./cmd/reseal
+
+lambda: ## build bin/replicator-arm64.zip and bin/replicator-amd64.zip, to be deployed
+	$(GO) run ./internal/lambdazip bin
 
 demo: build ## play the whole job on a local engine, with real data and live writes
 	bin/reseal demo

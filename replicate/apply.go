@@ -17,6 +17,8 @@ type Counts struct {
 	Puts      int64 `json:"puts"`      // items written
 	Deletes   int64 `json:"deletes"`   // items deleted
 	Coalesced int64 `json:"coalesced"` // records that needed no write since a later one of the same key was at hand
+
+	DeadLettered int64 `json:"dead_lettered"` // records that Poison took: their items are not as the source has them
 }
 
 func (c *Counts) add(o Counts) {
@@ -24,6 +26,7 @@ func (c *Counts) add(o Counts) {
 	c.Puts += o.Puts
 	c.Deletes += o.Deletes
 	c.Coalesced += o.Coalesced
+	c.DeadLettered += o.DeadLettered
 }
 
 // Unapplied is the error for records that could not be applied.
@@ -46,63 +49,107 @@ const writesInFlight = 8
 //
 //  1. Of each key keep only the last record: a record holds the whole item, so earlier ones are superseded.
 //  2. Write them in batches, in parallel. A key is in one batch only, so the order of the batches doesn't matter.
-//  3. If any batch fails, go on with the others and return an *Unapplied with the first record whose key was not written.
-//     Applying it and what follows again is harmless. Nothing is counted then.
+//  3. An item that the target refuses is given to poison; the rest of its batch is written.
+//  4. If any write fails, go on with the others and return an *Unapplied with the first record whose key was not written.
+//     Applying it and what follows again is harmless. Nothing is counted then but DeadLettered.
 //
 // Apply must not be called again for later records of the same keys before it has returned. Images are put whole, never
 // attribute by attribute, so that an attribute which the application removed goes.
-func Apply(ctx context.Context, w *batch.Writer, records []Record) (Counts, error) {
-	ops, first := coalesce(records)
-	var mu sync.Mutex
-	failedAt, failure := len(records), error(nil)
+func Apply(ctx context.Context, w *batch.Writer, records []Record, poison Poison) (Counts, error) {
+	a := application{records: records, poison: poison, failedAt: len(records)}
+	ops := a.coalesce()
 	var group errgroup.Group
 	group.SetLimit(writesInFlight)
-	for _, one := range w.Split(ops) {
+	writer := *w
+	writer.Reject = func(op batch.Op, reason error) error { a.reject(ctx, op, reason); return nil }
+	for _, one := range writer.Split(ops) {
 		group.Go(func() error {
-			_, err := w.Write(ctx, one)
-			if err == nil {
-				return nil
+			if _, err := writer.Write(ctx, one); err != nil {
+				a.fail(one, err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			for _, op := range one {
-				if at := first[op.Key.ID()]; at < failedAt {
-					failedAt, failure = at, err
-				}
-			}
-			return err
+			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return Counts{}, &Unapplied{Index: failedAt, Sequence: records[failedAt].Sequence, Err: failure}
+	_ = group.Wait() // what failed is in a
+	if a.failure != nil {
+		return Counts{DeadLettered: a.deadLettered}, &Unapplied{Index: a.failedAt, Sequence: records[a.failedAt].Sequence, Err: a.failure}
 	}
-	counts := Counts{Records: int64(len(records)), Coalesced: int64(len(records) - len(ops))}
+	counts := Counts{Records: int64(len(records)), Coalesced: int64(len(records) - len(ops)), DeadLettered: a.deadLettered}
 	for _, op := range ops {
-		if op.Item.Absent() {
+		switch {
+		case a.refused[op.Key.ID()]:
+		case op.Item.Absent():
 			counts.Deletes++
-		} else {
+		default:
 			counts.Puts++
 		}
 	}
 	return counts, nil
 }
 
-// coalesce returns one write for each key, as its last record says, and the index of each key's first record by Key.ID.
-func coalesce(records []Record) ([]batch.Op, map[string]int) {
-	first := make(map[string]int, len(records))
-	place := make(map[string]int, len(records))
+// application is one Apply.
+type application struct {
+	records []Record
+	poison  Poison
+	spans   map[string]span // by Key.ID
+
+	mu           sync.Mutex // of what follows
+	failedAt     int        // index of the first record that isn't applied
+	failure      error      // why
+	refused      map[string]bool
+	deadLettered int64
+}
+
+// span is the indexes of a key's first and last record.
+type span struct{ first, last int }
+
+// coalesce returns one write for each key, as its last record says, in the order of their first ones.
+func (a *application) coalesce() []batch.Op {
+	a.spans = make(map[string]span, len(a.records))
+	place := make(map[string]int, len(a.records))
 	var ops []batch.Op
-	for i, record := range records {
+	for i, record := range a.records {
 		id := record.Key.ID()
 		op := batch.Op{Key: record.Key, Item: record.Image}
 		if at, seen := place[id]; seen {
 			ops[at] = op
+			a.spans[id] = span{a.spans[id].first, i}
 			continue
 		}
-		first[id], place[id] = i, len(ops)
+		place[id], a.spans[id] = len(ops), span{i, i}
 		ops = append(ops, op)
 	}
-	return ops, first
+	return ops
+}
+
+// fail notes that the ops are not written. The first record of their keys is where to begin again.
+func (a *application) fail(ops []batch.Op, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, op := range ops {
+		if at := a.spans[op.Key.ID()].first; at < a.failedAt {
+			a.failedAt, a.failure = at, err
+		}
+	}
+}
+
+// reject deals with an item that the target refuses.
+func (a *application) reject(ctx context.Context, op batch.Op, reason error) {
+	if a.poison == nil {
+		a.fail([]batch.Op{op}, fmt.Errorf("%w: %w", ErrPoison, reason))
+		return
+	}
+	if err := a.poison(ctx, a.records[a.spans[op.Key.ID()].last], reason); err != nil {
+		a.fail([]batch.Op{op}, fmt.Errorf("%w: %w; hand it on: %w", ErrPoison, reason, err))
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refused == nil {
+		a.refused = map[string]bool{}
+	}
+	a.refused[op.Key.ID()] = true
+	a.deadLettered++
 }
 
 // failureIn returns the Unapplied in err, if there is one.

@@ -18,15 +18,20 @@ import (
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
+const (
+	denied  = "com.amazon.coral.service#AccessDeniedException"
+	invalid = "com.amazon.coral.validate#ValidationException" // of an item
+)
+
 // refuseKey makes the engine refuse every batch that holds the key, in words that quote it.
-func refuseKey(f *fixture, id string) {
+func refuseKey(f *fixture, code, id string) {
 	quoted, err := json.Marshal(id)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.proxy.Use(func(x *testkit.Exchange) *testkit.Response {
 		if x.Op == "BatchWriteItem" && strings.Contains(string(x.Body), `"id":{"S":`+string(quoted)+`}`) {
-			return testkit.Fail(400, "com.amazon.coral.validate#ValidationException", "The item with the key "+id+" is not valid")
+			return testkit.Fail(400, code, "The item with the key "+id+" is not valid")
 		}
 		return nil
 	})
@@ -60,14 +65,14 @@ func recordsOf(t *testing.T, changes ...string) []Record {
 func TestApplyCounts(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	counts, err := Apply(t.Context(), f.writer(), recordsOf(t, "a=1", "b=1", "a", "a=2", "c=1", "b=2", "c"))
+	counts, err := Apply(t.Context(), f.writer(), recordsOf(t, "a=1", "b=1", "a", "a=2", "c=1", "b=2", "c"), nil)
 	if want := (Counts{Records: 7, Puts: 2, Deletes: 1, Coalesced: 4}); err != nil || counts != want {
 		t.Errorf("counts are %+v, %v, want %+v", counts, err, want)
 	}
 	f.wantTarget("a", "2")
 	f.wantTarget("b", "2")
 	f.wantTarget("c", "")
-	if counts, err := Apply(t.Context(), f.writer(), nil); err != nil || counts != (Counts{}) {
+	if counts, err := Apply(t.Context(), f.writer(), nil, nil); err != nil || counts != (Counts{}) {
 		t.Errorf("without records: %+v, %v", counts, err)
 	}
 }
@@ -82,10 +87,10 @@ func TestApplyTellsTheFirstRecordNotApplied(t *testing.T) {
 	}
 	changes = append(changes, "bad=2", "x0=2", "k59=2")
 	records := recordsOf(t, changes...)
-	refuseKey(f, "bad")
-	_, err := Apply(t.Context(), f.writer(), records)
+	refuseKey(f, denied, "bad")
+	_, err := Apply(t.Context(), f.writer(), records, nil)
 	var unapplied *Unapplied
-	if !errors.As(err, &unapplied) || unapplied.Index != 0 || unapplied.Sequence != "s0" || errorCode(err) != "ValidationException" {
+	if !errors.As(err, &unapplied) || unapplied.Index != 0 || unapplied.Sequence != "s0" || errorCode(err) != "AccessDeniedException" {
 		t.Fatalf("error is %#v (%v), want one for record s0, which is in the batch of the bad key", unapplied, err)
 	}
 	f.wantTarget("x0", "") // in the same batch
@@ -96,7 +101,7 @@ func TestApplyTellsTheFirstRecordNotApplied(t *testing.T) {
 	f.wantTarget("k59", "2")
 
 	f.proxy.Use(nil)
-	if _, err := Apply(t.Context(), f.writer(), records); err != nil { // all of it again
+	if _, err := Apply(t.Context(), f.writer(), records, nil); err != nil { // all of it again
 		t.Fatal(err)
 	}
 	f.wantTarget("bad", "2")
@@ -117,11 +122,11 @@ func TestApplyTellsTheLowestOfSeveralFailures(t *testing.T) {
 	changes = append(changes, "k30=2")
 	f.proxy.Use(func(x *testkit.Exchange) *testkit.Response {
 		if x.Op == "BatchWriteItem" && !strings.Contains(string(x.Body), `"k0"`) {
-			return testkit.Fail(400, "ValidationException", "no")
+			return testkit.Fail(400, denied, "no")
 		}
 		return nil
 	})
-	_, err := Apply(t.Context(), f.writer(), recordsOf(t, changes...))
+	_, err := Apply(t.Context(), f.writer(), recordsOf(t, changes...), nil)
 	var unapplied *Unapplied
 	if !errors.As(err, &unapplied) || unapplied.Index != 25 || unapplied.Sequence != "s25" {
 		t.Errorf("error is %v, want record s25", err)
@@ -141,7 +146,7 @@ func TestApplyWritesBatchesAtTheSameTime(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := Apply(t.Context(), f.writer(), recordsOf(t, changes...)); err != nil {
+	if _, err := Apply(t.Context(), f.writer(), recordsOf(t, changes...), nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -151,7 +156,7 @@ func TestApplyCancelled(t *testing.T) {
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := Apply(ctx, f.writer(), recordsOf(t, "a=1"))
+	_, err := Apply(ctx, f.writer(), recordsOf(t, "a=1"), nil)
 	var unapplied *Unapplied
 	if !errors.As(err, &unapplied) || unapplied.Index != 0 {
 		t.Errorf("error is %v", err)
@@ -164,14 +169,15 @@ func TestApplyCancelled(t *testing.T) {
 
 func TestCoalesceKeepsTheOrderOfFirstSight(t *testing.T) {
 	t.Parallel()
-	ops, first := coalesce(recordsOf(t, "a=1", "b=1", "a=2", "c", "b"))
+	a := application{records: recordsOf(t, "a=1", "b=1", "a=2", "c", "b")}
+	ops := a.coalesce()
 	var got []string
 	for _, op := range ops {
 		text := ""
 		if v, is := op.Item.Attributes()["v"].(*types.AttributeValueMemberS); is {
 			text = v.Value
 		}
-		got = append(got, fmt.Sprint(first[op.Key.ID()], ":", text))
+		got = append(got, fmt.Sprint(a.spans[op.Key.ID()].first, ":", text))
 	}
 	if want := []string{"0:2", "1:", "3:"}; !slices.Equal(got, want) {
 		t.Errorf("first record and value of each key: %v, want %v", got, want)
@@ -200,7 +206,7 @@ func TestRecordsThatCanNotBeRead(t *testing.T) {
 			SequenceNumber: &one, Keys: good, NewImage: map[string]streamtypes.AttributeValue{"id": s("secret"), "x": &streamtypes.UnknownUnionMember{Tag: "Q"}},
 		}}, "new image"},
 	} {
-		_, err := fromStream(idSchema, test.record)
+		_, err := fromStream(idSchema, "arn", test.record)
 		if err == nil || !strings.Contains(err.Error(), test.words) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: error is %v, want one with %q", test.name, err, test.words)
 		}

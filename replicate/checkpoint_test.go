@@ -316,7 +316,7 @@ func TestCheckpointAfterAPartialFailure(t *testing.T) {
 	s := newFake(f)
 	s.add("a", "")
 	s.fill("a", 30)
-	refuseKey(f, "a-27")
+	refuseKey(f, denied, "a-27")
 	o := s.withCheckpoint()
 	_, err := Run(limited(t), o)
 	var unapplied *Unapplied

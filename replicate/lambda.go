@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -16,20 +17,28 @@ import (
 	"github.com/aws/smithy-go"
 )
 
+// HandlerOptions are the settings of a Handler that need not be given.
+type HandlerOptions struct {
+	Poison  Poison    // for items that the target refuses; nil: they block their shard
+	Metrics io.Writer // where a line of CloudWatch's Embedded Metric Format goes for each event; nil: nowhere
+}
+
 // Handler applies the events of a Lambda event source mapping with ReportBatchItemFailures. It is safe for concurrent use.
 type Handler struct {
-	writer *batch.Writer
-	log    *slog.Logger
+	writer  *batch.Writer
+	poison  Poison
+	log     *slog.Logger
+	metrics metrics
 }
 
 // NewHandler describes the target table and returns a handler that writes to it. Keys and items are never logged.
-func NewHandler(ctx context.Context, target TargetAPI, targetTable string, log *slog.Logger) (*Handler, error) {
+func NewHandler(ctx context.Context, target TargetAPI, targetTable string, log *slog.Logger, options HandlerOptions) (*Handler, error) {
 	info, err := table.Describe(ctx, target, "target", targetTable)
 	if err != nil {
 		return nil, err
 	}
 	return &Handler{
-		log:    log,
+		log: log, poison: options.Poison, metrics: metrics{out: options.Metrics, table: info.Name},
 		writer: &batch.Writer{API: target, Table: targetTable, Schema: info.Schema, Limiter: capacity.NewLimiter(0), Policy: call.Policy{}},
 	}, nil
 }
@@ -37,13 +46,46 @@ func NewHandler(ctx context.Context, target TargetAPI, targetTable string, log *
 // Handle applies one event. A record that can't be read or written is named in the response, so that the service delivers it
 // and those after it again: nothing is skipped.
 func (h *Handler) Handle(ctx context.Context, event events.DynamoDBEvent) (events.DynamoDBEventResponse, error) {
+	counts, failure, err := h.apply(ctx, event)
+	if err != nil {
+		h.log.ErrorContext(ctx, "event not read", "records", len(event.Records), "error", err)
+		counts, failure = Counts{}, &Unapplied{} // all of it comes again
+	}
+	left := 0
+	if failure != nil {
+		left = len(event.Records) - failure.Index
+		counts.Records = int64(failure.Index)
+	}
+	lag, isKnown := lagOf(event.Records, time.Now())
+	if metricsErr := h.metrics.write(counts, left, lag, isKnown); metricsErr != nil {
+		h.log.ErrorContext(ctx, "metrics not written", "error", metricsErr) // the records are more important
+	}
+	switch {
+	case err != nil:
+		return events.DynamoDBEventResponse{}, err // fails the whole batch
+	case failure != nil:
+		h.log.ErrorContext(
+			ctx, "records not applied", "from_sequence_number", failure.Sequence, "records", left,
+			"blocked_by_item", errors.Is(failure.Err, ErrPoison), "dead_lettered", counts.DeadLettered, "error", withoutData(failure.Err),
+		)
+		return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{{ItemIdentifier: failure.Sequence}}}, nil
+	}
+	h.log.InfoContext(
+		ctx, "records applied", "records", counts.Records, "puts", counts.Puts, "deletes", counts.Deletes,
+		"coalesced", counts.Coalesced, "dead_lettered", counts.DeadLettered, "lag_ms", lag.Milliseconds(),
+	)
+	return events.DynamoDBEventResponse{}, nil
+}
+
+// apply applies the records up to the first that can't be read, which, or an earlier one that can't be written, is the failure.
+func (h *Handler) apply(ctx context.Context, event events.DynamoDBEvent) (Counts, *Unapplied, error) {
 	records := make([]Record, 0, len(event.Records))
 	var unread *Unapplied
 	for i, raw := range event.Records {
 		record, err := fromEvent(h.writer.Schema, raw)
 		if err != nil {
 			if raw.Change.SequenceNumber == "" {
-				return events.DynamoDBEventResponse{}, fmt.Errorf("read event: %w", err) // fails the whole batch
+				return Counts{}, nil, fmt.Errorf("read event: %w", err)
 			}
 			unread = &Unapplied{Index: i, Sequence: raw.Change.SequenceNumber, Err: err}
 			break
@@ -52,19 +94,21 @@ func (h *Handler) Handle(ctx context.Context, event events.DynamoDBEvent) (event
 	}
 	limited, cancel := beforeDeadline(ctx)
 	defer cancel()
-	counts, err := Apply(limited, h.writer, records)
-	failure, failed := failureIn(err)
-	if !failed {
-		failure = unread
+	counts, err := Apply(limited, h.writer, records, h.poison)
+	if failure, failed := failureIn(err); failed {
+		return counts, failure, nil
 	}
-	var response events.DynamoDBEventResponse
-	if failure != nil {
-		h.log.ErrorContext(ctx, "records not applied", "from_sequence_number", failure.Sequence, "records", len(event.Records)-failure.Index, "error", withoutData(failure.Err))
-		response.BatchItemFailures = []events.DynamoDBBatchItemFailure{{ItemIdentifier: failure.Sequence}}
-		return response, nil
+	return counts, unread, nil
+}
+
+// lagOf is the age of the event's oldest record, if any tells when it was made.
+func lagOf(records []events.DynamoDBEventRecord, now time.Time) (lag time.Duration, isKnown bool) {
+	for _, r := range records {
+		if made := r.Change.ApproximateCreationDateTime.Time; !made.IsZero() {
+			lag, isKnown = max(lag, now.Sub(made)), true
+		}
 	}
-	h.log.InfoContext(ctx, "records applied", "records", counts.Records, "puts", counts.Puts, "deletes", counts.Deletes, "coalesced", counts.Coalesced)
-	return response, nil
+	return lag, isKnown
 }
 
 // beforeDeadline ends the context early enough for the answer: the service takes no answer at all for a failure of the whole event.

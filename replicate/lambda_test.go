@@ -29,7 +29,7 @@ type lambdaFixture struct {
 func newLambda(t *testing.T, f *fixture) *lambdaFixture {
 	t.Helper()
 	var log bytes.Buffer
-	handler, err := NewHandler(t.Context(), testkit.Client(f.proxy.URL), f.target, slog.New(slog.NewJSONHandler(&log, nil)))
+	handler, err := NewHandler(t.Context(), testkit.Client(f.proxy.URL), f.target, slog.New(slog.NewJSONHandler(&log, nil)), HandlerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,9 +233,9 @@ func TestHandlePartialFailure(t *testing.T) {
 		records = append(records, modify(fmt.Sprint(100+i), fmt.Sprint(marker, i), marker))
 	}
 	records = append(records, modify("200", marker+"27", "second"))
-	refuseKey(f.fixture, marker+"27") // and its message says so
+	refuseKey(f.fixture, denied, marker+"27") // and its message says so
 	answer := f.handle(t.Context(), eventOf(t, records...))
-	f.wantFailure(answer, "125", 6, "ValidationException")
+	f.wantFailure(answer, "125", 6, "AccessDeniedException")
 	f.wantTarget(marker+"24", marker)
 	f.wantTarget(marker+"25", "")
 }
@@ -267,9 +267,9 @@ func TestHandleUnreadableRecord(t *testing.T) {
 func TestHandleFailureBeforeAnUnreadableRecord(t *testing.T) {
 	t.Parallel()
 	f := newLambda(t, newFixture(t))
-	refuseKey(f.fixture, marker)
+	refuseKey(f.fixture, denied, marker)
 	answer := f.handle(t.Context(), eventOf(t, modify("1", marker, "1"), change("MODIFY", "2", "x", nil)))
-	f.wantFailure(answer, "1", 2, "ValidationException")
+	f.wantFailure(answer, "1", 2, "AccessDeniedException")
 }
 
 // Without a sequence number there is nothing to name, so the whole event must fail: an empty answer would be a success.
@@ -336,7 +336,7 @@ func TestHandleEmptyEvent(t *testing.T) {
 func TestHandleConcurrently(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	handler, err := NewHandler(t.Context(), testkit.Client(f.proxy.URL), f.target, slog.New(slog.DiscardHandler))
+	handler, err := NewHandler(t.Context(), testkit.Client(f.proxy.URL), f.target, slog.New(slog.DiscardHandler), HandlerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func TestStreamsWithoutNewImages(t *testing.T) {
 
 func TestNewHandlerWithoutATable(t *testing.T) {
 	t.Parallel()
-	_, err := NewHandler(t.Context(), testkit.Client(testkit.Engine(t)), "nosuch", nil)
+	_, err := NewHandler(t.Context(), testkit.Client(testkit.Engine(t)), "nosuch", nil, HandlerOptions{})
 	if !refuse.Is(err) {
 		t.Errorf("error is %v", err)
 	}

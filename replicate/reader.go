@@ -208,11 +208,11 @@ func (r *reader) apply(ctx context.Context, begun time.Time, raw []types.Record)
 	records := make([]Record, len(raw))
 	for i := range raw {
 		var err error
-		if records[i], err = fromStream(t.pair.Source.Schema, raw[i]); err != nil {
+		if records[i], err = fromStream(t.pair.Source.Schema, t.stream, raw[i]); err != nil {
 			return fmt.Errorf("read shard %s: record %s: %w", r.shard, aws.ToString(raw[i].EventID), err)
 		}
 	}
-	counts, err := Apply(ctx, t.writer, records)
+	counts, err := Apply(ctx, t.writer, records, t.options.Poison)
 	if err != nil {
 		if failure, is := failureIn(err); is && failure.Index > 0 {
 			t.position.advance(r.shard, records[failure.Index-1].Sequence)

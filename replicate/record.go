@@ -17,17 +17,19 @@ type Record struct {
 	Image    item.Item // the item after the change; absent: it was deleted (by the application or by TTL)
 	Sequence string    // the record's sequence number
 	Made     time.Time // ApproximateCreationDateTime
+	Event    string    // INSERT, MODIFY or REMOVE
+	Stream   string    // ARN of the stream
 }
 
 // errNoImage is what a record of a KEYS_ONLY or OLD_IMAGE stream gets: the target can't be made from it.
 var errNoImage = errors.New("the record has no new image: the stream must be NEW_IMAGE or NEW_AND_OLD_IMAGES")
 
 // fromStream reads a record of the DynamoDB Streams API.
-func fromStream(schema item.Schema, r streamtypes.Record) (Record, error) {
+func fromStream(schema item.Schema, stream string, r streamtypes.Record) (Record, error) {
 	if r.Dynamodb == nil || r.Dynamodb.SequenceNumber == nil {
 		return Record{}, errors.New("read stream record: it has no change or no sequence number")
 	}
-	record := Record{Sequence: *r.Dynamodb.SequenceNumber}
+	record := Record{Sequence: *r.Dynamodb.SequenceNumber, Stream: stream}
 	if r.Dynamodb.ApproximateCreationDateTime != nil {
 		record.Made = *r.Dynamodb.ApproximateCreationDateTime
 	}
@@ -44,7 +46,7 @@ func fromStream(schema item.Schema, r streamtypes.Record) (Record, error) {
 
 // fromEvent reads a record of a Lambda event.
 func fromEvent(schema item.Schema, r events.DynamoDBEventRecord) (Record, error) {
-	record := Record{Sequence: r.Change.SequenceNumber, Made: r.Change.ApproximateCreationDateTime.Time}
+	record := Record{Sequence: r.Change.SequenceNumber, Made: r.Change.ApproximateCreationDateTime.Time, Stream: r.EventSourceArn}
 	if record.Sequence == "" {
 		return record, errors.New("read stream record: it has no sequence number")
 	}
@@ -61,6 +63,7 @@ func fromEvent(schema item.Schema, r events.DynamoDBEventRecord) (Record, error)
 
 // fill sets the key and the image according to the kind of event.
 func (r *Record) fill(schema item.Schema, event string, keys, image item.Item) error {
+	r.Event = event
 	var err error
 	if r.Key, err = schema.KeyOf(keys); err != nil {
 		return fmt.Errorf("read stream record's keys: %w", err)

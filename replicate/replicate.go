@@ -50,6 +50,7 @@ type Options struct {
 	Checkpoint string        // file to keep the position in, and to resume from if it exists; "": none
 	Restart    bool          // start over even if the checkpoint exists
 	Encryption string        // what the target must have: "kms" (or "") or "any"
+	Poison     Poison        // for items that the target refuses; nil: such an item ends the replication
 
 	PollInterval time.Duration  // between two reads of one shard; 0: 250 ms (a shard serves 5 reads a second, to all readers)
 	Progress     func(Progress) // called about once a second and at the end; may be nil

@@ -7,8 +7,12 @@
 //	RESEAL_TARGET_REGION        its Region, if not the function's own or the ARN's
 //	RESEAL_TARGET_ROLE_ARN      a role to assume for it, as for a table in another account
 //	RESEAL_TARGET_ENDPOINT_URL  where to reach it, if not at its Region's endpoint
+//	RESEAL_ON_POISON            what becomes of a record whose item the target refuses: block (the default; its shard waits) or
+//	                            dead-letter (it goes to a queue, and the target keeps the item's older version or none)
+//	RESEAL_DEAD_LETTER_QUEUE_ARN  the SQS queue for dead-letter
 //
-// It logs JSON to standard error, without keys and without items.
+// It logs JSON to standard error, without keys and without items, and writes a line of CloudWatch's Embedded Metric Format to
+// standard output for each event.
 package main
 
 import (
@@ -49,5 +53,29 @@ func open(ctx context.Context, log *slog.Logger) (*replicate.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open target (RESEAL_TARGET_*): %w", err)
 	}
-	return replicate.NewHandler(ctx, target.DB, target.Table, log)
+	options := replicate.HandlerOptions{Metrics: os.Stdout}
+	if options.Poison, err = poison(ctx, target.Table); err != nil {
+		return nil, err
+	}
+	return replicate.NewHandler(ctx, target.DB, target.Table, log, options)
+}
+
+// poison opens the dead-letter queue, if there is to be one. It is reached with the function's own role.
+func poison(ctx context.Context, target string) (replicate.Poison, error) {
+	queue := os.Getenv("RESEAL_DEAD_LETTER_QUEUE_ARN")
+	switch mode := os.Getenv("RESEAL_ON_POISON"); {
+	case mode != "" && mode != replicate.OnPoisonBlock && mode != replicate.OnPoisonDeadLetter:
+		return nil, fmt.Errorf("RESEAL_ON_POISON is %q: use %s or %s", mode, replicate.OnPoisonBlock, replicate.OnPoisonDeadLetter)
+	case mode == replicate.OnPoisonDeadLetter && queue == "":
+		return nil, errors.New("RESEAL_DEAD_LETTER_QUEUE_ARN is not set, which RESEAL_ON_POISON=dead-letter needs")
+	case mode != replicate.OnPoisonDeadLetter && queue != "":
+		return nil, errors.New("RESEAL_DEAD_LETTER_QUEUE_ARN is set, but RESEAL_ON_POISON isn't dead-letter: set that, too, or neither")
+	case mode != replicate.OnPoisonDeadLetter:
+		return nil, nil
+	}
+	q, err := replicate.OpenQueue(ctx, table.Side{Name: "dead-letter queue"}, queue, target)
+	if err != nil {
+		return nil, fmt.Errorf("open dead-letter queue (RESEAL_DEAD_LETTER_QUEUE_ARN): %w", err)
+	}
+	return q.Take, nil
 }

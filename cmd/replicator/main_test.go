@@ -56,6 +56,14 @@ func TestStartErrors(t *testing.T) {
 		{"not a table", []string{"RESEAL_TARGET_TABLE=a b", "RESEAL_TARGET_REGION=eu-west-1"}, "is not a table name or ARN"},
 		{"no Region", []string{"RESEAL_TARGET_TABLE=target"}, "no AWS Region is known"},
 		{"no such table", []string{"RESEAL_TARGET_TABLE=nosuch", "RESEAL_TARGET_ENDPOINT_URL=" + testkit.Engine(t)}, "does not exist"},
+		{"unknown mode", []string{"RESEAL_TARGET_TABLE=target", "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_ON_POISON=drop"}, "use block or dead-letter"},
+		{"no queue", []string{"RESEAL_TARGET_TABLE=target", "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_ON_POISON=dead-letter"}, "QUEUE_ARN is not set"},
+		{"queue of no use", []string{"RESEAL_TARGET_TABLE=target", "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_DEAD_LETTER_QUEUE_ARN=x"}, "RESEAL_ON_POISON isn't"},
+		{
+			"not a queue",
+			[]string{"RESEAL_TARGET_TABLE=target", "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_ON_POISON=dead-letter", "RESEAL_DEAD_LETTER_QUEUE_ARN=x"},
+			"is not the ARN of an SQS queue",
+		},
 		{"not Lambda", nil, "AWS_LAMBDA_RUNTIME_API"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -34,7 +34,9 @@ func TestFlags(t *testing.T) {
 			"segments": "16", "read-units": "", "write-units": "", "recheck": "all", "checkpoint": "", "restart": "false", "dry-run": "false", "rejects": "",
 			"price-write-million": "0.625", "price-read-million": "0.125", "price-write-unit-hour": "0.00065", "price-read-unit-hour": "0.00013",
 		}),
-		"replicate": with(map[string]string{"from": "trim-horizon", "until-idle": "0s", "checkpoint": "", "restart": "false"}),
+		"replicate": with(map[string]string{
+			"from": "trim-horizon", "until-idle": "0s", "checkpoint": "", "restart": "false", "on-poison": "block", "dead-letter-queue": "",
+		}),
 		"verify": with(map[string]string{
 			"segments": "16", "read-units": "", "settle": "30s", "max-memory": "256MiB", "repair": "false", "report": "",
 			"dry-run": "false", "ignore-expired": "true", "sample": "", "sample-seed": "0", "checkpoint": "", "restart": "false",

@@ -57,7 +57,7 @@ func (s Side) Open(ctx context.Context) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := s.load(ctx, region)
+	cfg, err := s.Config(ctx, region)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,9 @@ func (s Side) region(ref Ref) (string, error) {
 // and it isn't repeated when it is refused.
 const expiryWindow = time.Minute
 
-func (s Side) load(ctx context.Context, region string) (aws.Config, error) {
+// Config reads the AWS configuration of the side, for a Region; "" leaves the Region to the configuration, too. Its errors are
+// *refuse.Error.
+func (s Side) Config(ctx context.Context, region string) (aws.Config, error) {
 	renewEarly := func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = expiryWindow }
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(awshttp.NewBuildableClient()),

@@ -1,0 +1,213 @@
+package replicate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"reseal/internal/refuse"
+	"reseal/internal/table"
+	"reseal/internal/testkit"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// poisonedKeys are those among which an item is that the target's index refuses.
+func poisoned(t *testing.T) *fixture {
+	t.Helper()
+	f := newFixture(t)
+	f.target = testkit.CreateTable(t, f.db, testkit.TableSpec{Hash: "id:S", Index: "g:N"})
+	return f
+}
+
+// poisonRecords are 30 records, the one of "bad" in their midst.
+func poisonRecords(t *testing.T) []Record {
+	t.Helper()
+	var changes []string
+	for i := range 30 {
+		changes = append(changes, fmt.Sprintf("k%d=1", i))
+	}
+	records := recordsOf(t, slices.Insert(changes, 10, "bad=1", "bad=2")...)
+	for i := range records {
+		records[i].Event, records[i].Stream, records[i].Made = "MODIFY", "stream", time.Unix(1700000000, 0)
+		if strings.Contains(records[i].Key.ID(), "bad") {
+			records[i].Image.Attributes()["g"] = &types.AttributeValueMemberS{Value: "no number"}
+		}
+	}
+	return records
+}
+
+// A poison item is the first that isn't applied, whatever batch it was in, and the rest of its batch is written.
+func TestPoisonBlocks(t *testing.T) {
+	t.Parallel()
+	f := poisoned(t)
+	_, err := Apply(t.Context(), f.writer(), poisonRecords(t), nil)
+	var unapplied *Unapplied
+	if !errors.As(err, &unapplied) || unapplied.Sequence != "s10" || !errors.Is(err, ErrPoison) || errorCode(err) != "ValidationException" {
+		t.Errorf("error is %v, want one for record s10", err)
+	}
+	for i := range 30 {
+		f.wantTarget(fmt.Sprint("k", i), "1")
+	}
+	f.wantTarget("bad", "")
+}
+
+// With somebody to take it, a poison item is no failure, and is not counted as written.
+func TestPoisonIsHandedOn(t *testing.T) {
+	t.Parallel()
+	f := poisoned(t)
+	var taken []Record
+	take := func(_ context.Context, r Record, reason error) error {
+		taken = append(taken, r)
+		if errorCode(reason) != "ValidationException" {
+			t.Errorf("reason is %v", reason)
+		}
+		return nil
+	}
+	counts, err := Apply(t.Context(), f.writer(), poisonRecords(t), take)
+	if want := (Counts{Records: 32, Puts: 30, Coalesced: 1, DeadLettered: 1}); err != nil || counts != want {
+		t.Errorf("counts %+v, error %v, want %+v", counts, err, want)
+	}
+	if len(taken) != 1 || taken[0].Sequence != "s11" || taken[0].Event != "MODIFY" {
+		t.Errorf("taken: %+v", taken)
+	}
+	full := errors.New("queue full")
+	_, err = Apply(t.Context(), f.writer(), poisonRecords(t), func(context.Context, Record, error) error { return full })
+	var unapplied *Unapplied
+	if !errors.As(err, &unapplied) || unapplied.Sequence != "s10" || !errors.Is(err, full) {
+		t.Errorf("error is %v, want one for record s10", err)
+	}
+}
+
+// queueServer is as much of SQS as takes messages.
+type queueServer struct {
+	mu       sync.Mutex
+	messages []map[string]any // the requests
+	fail     bool
+}
+
+func (q *queueServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	var request map[string]any
+	if err == nil {
+		err = json.Unmarshal(body, &request)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	switch op := r.Header.Get("X-Amz-Target"); {
+	case err != nil:
+		w.WriteHeader(http.StatusBadRequest)
+	case op == "AmazonSQS.GetQueueUrl" && strings.HasPrefix(request["QueueName"].(string), "queue") && request["QueueOwnerAWSAccountId"] == "111122223333":
+		_, _ = fmt.Fprintf(w, `{"QueueUrl":"http://%s/111122223333/%s"}`, r.Host, request["QueueName"])
+	case op == "AmazonSQS.SendMessage" && !q.fail:
+		q.messages = append(q.messages, request)
+		_, _ = io.WriteString(w, `{"MessageId":"1"}`)
+	default:
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"no such queue"}`)
+	}
+}
+
+// newQueue starts a server that the environment names as SQS.
+func newQueue(t *testing.T) *queueServer {
+	t.Helper()
+	q := &queueServer{}
+	server := httptest.NewServer(q)
+	t.Cleanup(server.Close)
+	t.Setenv("AWS_ENDPOINT_URL_SQS", server.URL)
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	return q
+}
+
+const queueARN = "arn:aws:sqs:eu-west-1:111122223333:queue"
+
+func TestDeadLetterQueue(t *testing.T) {
+	q := newQueue(t)
+	f := poisoned(t)
+	queue, err := OpenQueue(t.Context(), table.Side{Name: "queue"}, queueARN, "target")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if counts, err := Apply(t.Context(), f.writer(), poisonRecords(t), queue.Take); err != nil || counts.DeadLettered != 1 {
+		t.Fatalf("%+v, %v", counts, err)
+	}
+	if len(q.messages) != 1 || !strings.HasSuffix(q.messages[0]["QueueUrl"].(string), "/111122223333/queue") || q.messages[0]["MessageGroupId"] != nil {
+		t.Fatalf("messages: %v", q.messages)
+	}
+	var got map[string]any
+	if err := json.Unmarshal([]byte(q.messages[0]["MessageBody"].(string)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if reason, is := got["error"].(string); !is || !strings.Contains(reason, "ValidationException") {
+		t.Errorf("reason: %v", got["error"])
+	}
+	delete(got, "error")
+	want := `{"error_code":"ValidationException","event":"MODIFY","key":{"id":{"S":"bad"}},"made":"2023-11-14T22:13:20Z","sequence_number":"s11","stream_arn":"stream","table":"target"}`
+	if text, err := json.Marshal(got); err != nil || string(text) != want {
+		t.Errorf("message %s, %v, want %s", text, err, want)
+	}
+
+	// A queue that takes nothing leaves the record unapplied.
+	q.fail = true
+	var unapplied *Unapplied
+	if _, err := Apply(t.Context(), f.writer(), poisonRecords(t), queue.Take); !errors.As(err, &unapplied) || unapplied.Sequence != "s10" {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestFIFOQueue(t *testing.T) {
+	q := newQueue(t)
+	f := poisoned(t)
+	queue, err := OpenQueue(t.Context(), table.Side{Name: "queue"}, queueARN+".fifo", "target")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Apply(t.Context(), f.writer(), poisonRecords(t), queue.Take); err != nil {
+		t.Fatal(err)
+	}
+	if len(q.messages) != 1 || q.messages[0]["MessageGroupId"] != "reseal" || q.messages[0]["MessageDeduplicationId"] != "s11" {
+		t.Errorf("messages: %v", q.messages)
+	}
+}
+
+func TestQueueThatIsNone(t *testing.T) {
+	newQueue(t)
+	for _, arn := range []string{"", "queue", "arn:aws:sns:eu-west-1:111122223333:queue", "arn:aws:sqs::111122223333:queue", "arn:aws:sqs:eu-west-1:111122223333:other"} {
+		if _, err := OpenQueue(t.Context(), table.Side{Name: "queue"}, arn, "target"); !refuse.Is(err) {
+			t.Errorf("%q: %v", arn, err)
+		}
+	}
+}
+
+// The tailer stops at a poison item, and goes on with somebody to take it.
+func TestRunWithPoison(t *testing.T) {
+	t.Parallel()
+	f := poisoned(t)
+	testkit.Put(t, f.db, f.source, testkit.Item("id", "bad", "g", "no number", "v", "1"))
+	testkit.Put(t, f.db, f.source, testkit.Item("id", "good", "g", 1, "v", "1"))
+	o := f.withCheckpoint()
+	if _, err := Run(limited(t), o); !errors.Is(err, ErrPoison) {
+		t.Fatalf("error is %v", err)
+	}
+	var taken []Record
+	o.Poison = func(_ context.Context, r Record, _ error) error { taken = append(taken, r); return nil }
+	result := f.run(o)
+	if result.DeadLettered != 1 || result.Records != 2 || len(taken) != 1 || taken[0].Stream != f.arn || taken[0].Made.IsZero() {
+		t.Errorf("result %+v, taken %+v", result, taken)
+	}
+	f.wantTarget("good", "1")
+	f.wantTarget("bad", "")
+}
