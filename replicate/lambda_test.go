@@ -363,3 +363,26 @@ func TestHandleConcurrently(t *testing.T) {
 		t.Errorf("%d items", n)
 	}
 }
+
+// The largest batch that an event source mapping can be set to.
+func TestHandleTenThousandRecords(t *testing.T) {
+	t.Parallel()
+	f := newLambda(t, newFixture(t))
+	const count = 10_000
+	records := make([]record, count)
+	for i := range records {
+		records[i] = modify(fmt.Sprint(i+1), fmt.Sprint("k", i%4000), fmt.Sprint(i))
+	}
+	if answer := f.handle(t.Context(), eventOf(t, records...)); answer != allApplied {
+		t.Fatalf("answer is %s", answer)
+	}
+	if log := f.logged(); log["records"] != 10_000.0 || log["puts"] != 4000.0 || log["coalesced"] != 6000.0 {
+		t.Errorf("log is %v", log)
+	}
+	f.wantTarget("k0", "8000")
+	f.wantTarget("k1999", "9999")
+	f.wantTarget("k3999", "7999")
+	if n := len(testkit.ScanAll(t, f.db, f.target)); n != 4000 {
+		t.Errorf("%d items", n)
+	}
+}

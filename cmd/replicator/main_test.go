@@ -5,10 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -36,7 +32,7 @@ func command(t *testing.T, env ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self)
 	home := t.TempDir()
@@ -89,67 +85,30 @@ func target(t *testing.T) string {
 	return testkit.CreateTable(t, testkit.Client(testkit.Engine(t)), testkit.TableSpec{Hash: "id:S"})
 }
 
-// lambdaService is as much of Lambda's runtime interface as hands over one event and takes the answer.
-type lambdaService struct {
-	events, answers chan string
-}
-
-func (s *lambdaService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return // the function is gone, and the test will tell
-	}
-	if !strings.HasSuffix(r.URL.Path, "/invocation/next") {
-		w.WriteHeader(http.StatusAccepted)
-		s.answers <- string(body)
-		return
-	}
-	select {
-	case event := <-s.events:
-		w.Header().Set("Lambda-Runtime-Aws-Request-Id", "request-1")
-		w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(time.Now().Add(20*time.Second).UnixMilli()))
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, event) // likewise
-	case <-r.Context().Done():
-	}
-}
-
 func TestOneEvent(t *testing.T) {
 	table := target(t)
 	event := `{"Records":[
 		{"eventName":"INSERT","dynamodb":{"SequenceNumber":"1","Keys":{"id":{"S":"a"}},"NewImage":{"id":{"S":"a"},"n":{"N":"9007199254740993"}}}},
 		{"eventName":"MODIFY","dynamodb":{"SequenceNumber":"2","Keys":{"id":{"S":"b"}}}}]}`
-	service := &lambdaService{events: make(chan string, 1), answers: make(chan string, 1)}
-	service.events <- event
-	server := httptest.NewServer(service)
-	defer server.Close()
-	cmd := command(t, "RESEAL_TARGET_TABLE="+table, "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_TARGET_ENDPOINT_URL="+testkit.Engine(t),
-		"AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(server.URL, "http://"))
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	service := testkit.NewLambda(t)
+	var stdout, stderr bytes.Buffer
+	service.Start = func() *exec.Cmd {
+		cmd := command(t, "RESEAL_TARGET_TABLE="+table, "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_TARGET_ENDPOINT_URL="+testkit.Engine(t),
+			"AWS_LAMBDA_RUNTIME_API="+service.Address)
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		return cmd
 	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // it never ends by itself; if it does, the test fails below
-		close(ended)
-	}()
-	select {
-	case answer := <-service.answers:
-		if want := `{"batchItemFailures":[{"itemIdentifier":"2"}]}`; answer != want {
-			t.Errorf("answer is %s, want %s", answer, want)
-		}
-	case <-ended:
-		t.Fatalf("it ended: %s", &stderr)
+	answer, err := service.Invoke([]byte(event))
+	if want := `{"batchItemFailures":[{"itemIdentifier":"2"}]}`; err != nil || string(answer) != want {
+		t.Fatalf("answer is %s, %v, want %s; %s", answer, err, want, &stderr)
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Error(err)
-	}
-	<-ended
-	var line map[string]any
+	service.Kill()
+	var line, metrics map[string]any
 	if err := json.Unmarshal(stderr.Bytes(), &line); err != nil || line["from_sequence_number"] != "2" {
 		t.Errorf("log is %s (%v)", &stderr, err)
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &metrics); err != nil || metrics["Failures"] != 1.0 || metrics["TargetTable"] != table {
+		t.Errorf("metrics are %s (%v)", &stdout, err)
 	}
 	if got := testkit.Get(t, testkit.Client(testkit.Engine(t)), table, testkit.Item("id", "a")); len(got) != 2 {
 		t.Errorf("item is %v", got)
