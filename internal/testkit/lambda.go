@@ -202,7 +202,9 @@ func applied(records []json.RawMessage, answer []byte) (int, error) {
 	for _, failure := range response.BatchItemFailures {
 		at := -1
 		for i, raw := range records {
-			var record struct{ Dynamodb struct{ SequenceNumber string } }
+			var record struct {
+				Dynamodb struct{ SequenceNumber string }
+			}
 			if err := json.Unmarshal(raw, &record); err != nil {
 				return 0, err
 			}
