@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"reseal/internal/item"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
 	"reseal/internal/testkit"
@@ -40,7 +41,9 @@ func poisonRecords(t *testing.T) []Record {
 	for i := range records {
 		records[i].Event, records[i].Stream, records[i].Made = "MODIFY", "stream", time.Unix(1700000000, 0)
 		if strings.Contains(records[i].Key.ID(), "bad") {
-			records[i].Image.Attributes()["g"] = &types.AttributeValueMemberS{Value: "no number"}
+			attrs := records[i].Image.Attributes()
+			attrs["g"] = &types.AttributeValueMemberS{Value: "no number"}
+			records[i].Image = item.Of(attrs)
 		}
 	}
 	return records

@@ -32,7 +32,7 @@ func (l *ledger) add(keys []item.Key) {
 	defer l.mu.Unlock()
 	l.last = time.Now()
 	for _, key := range keys {
-		l.keys[key.ID()] = lostKey{key, l.last}
+		l.keys[key.ID()] = lostKey{key.Clone(), l.last} // the key of a page shares memory with all the others
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"reseal/internal/batch"
 	"reseal/internal/call"
 	"reseal/internal/item"
+	"reseal/internal/scan"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -58,11 +59,9 @@ func (r *run) step(ctx context.Context, s *segment, after *item.Key) (*item.Key,
 	if err != nil {
 		return nil, err
 	}
+	defer page.Release() // nobody has its items any more when page below returns
 	place.Holds(page.Items)
-	ops, err := r.ops(page.Items)
-	if err != nil {
-		return nil, wrapSegment(s.number, err)
-	}
+	ops := r.ops(page)
 	r.read.Add(int64(len(ops)))
 	if len(ops) > 0 {
 		if err := r.page(ctx, s, after, ops); err != nil {
@@ -75,19 +74,15 @@ func (r *run) step(ctx context.Context, s *segment, after *item.Key) (*item.Key,
 	return page.Next, nil
 }
 
-func (r *run) ops(items []item.Item) ([]batch.Op, error) {
-	ops := make([]batch.Op, len(items))
-	for i, it := range items {
-		key, err := r.pair.Source.Schema.KeyOf(it)
-		if err != nil {
-			return nil, err
-		}
-		ops[i] = batch.Op{Key: key, Item: it}
+func (r *run) ops(page scan.Page) []batch.Op {
+	ops := make([]batch.Op, len(page.Items))
+	for i, it := range page.Items {
+		ops[i] = batch.Op{Key: page.Keys[i], Item: it}
 		r.bytes.Add(int64(it.Size()))
 		r.leastChecks.Add(int64(it.ReadUnits()))
 		r.leastWrites.Add(int64(it.WriteUnits()))
 	}
-	return ops, nil
+	return ops
 }
 
 // page writes and re-checks one page.

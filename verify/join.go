@@ -47,12 +47,12 @@ const joinShards = 64
 
 type joinShard struct {
 	mu      sync.Mutex
-	waiting map[string]pending // by Key.ID
+	waiting waiting
 	matched int64
 	sum     item.Sum // of the matched items
 }
 
-// pending is an item without a matching counterpart. Its key is not in it: there may be millions, and the map has Key.ID.
+// pending is an item without a matching counterpart.
 type pending struct {
 	digest item.Digest // of the side that came first
 	from   origin
@@ -60,20 +60,16 @@ type pending struct {
 }
 
 // pendingBytes is the memory of an item that did not match, beside the bytes of its key: the most that was measured at keys of
-// 16 bytes (BenchmarkWaitingMemory), rounded up. It is most as a candidate that differs (264 bytes); a slot of the join takes
-// up to 142 of them where the map has just grown, and the key, which is made when the join is drained, 80.
-const pendingBytes = 288
+// 16 bytes (BenchmarkWaitingMemory), rounded up. It is most as a candidate that differs (200 bytes); a place in the join takes
+// up to 123 of them where a map has just grown, and the key, which is made when the join is drained, 24.
+const pendingBytes = 208
 
 // memoryOf is the memory, in bytes, that an item with this Key.ID takes while it waits, or is a candidate.
 func memoryOf(id string) int64 { return int64(len(id)) + pendingBytes }
 
 // newJoin returns a join that takes maxMemory bytes, and then a file in the folder ("": where the system has temporary files).
 func newJoin(maxMemory int64, folder string) *join {
-	j := &join{seed: maphash.MakeSeed(), maxMemory: maxMemory, folder: folder}
-	for i := range j.shards {
-		j.shards[i].waiting = map[string]pending{}
-	}
-	return j
+	return &join{seed: maphash.MakeSeed(), maxMemory: maxMemory, folder: folder}
 }
 
 // add takes in one scanned item. It fails only if it had to use the disk.
@@ -82,8 +78,8 @@ func (j *join) add(from origin, key item.Key, digest item.Digest) error {
 }
 
 func (j *join) put(id string, p pending) error {
-	shard := &j.shards[maphash.String(j.seed, id)%joinShards]
-	switch shard.put(id, p) {
+	hash := maphash.String(j.seed, id)
+	switch j.shards[hash%joinShards].put(hash, id, p) {
 	case matched:
 		j.count.Add(-1)
 		j.memory.Add(-memoryOf(id))
@@ -105,32 +101,31 @@ const (
 	differs                // from what was there already
 )
 
-func (s *joinShard) put(id string, p pending) outcome {
+func (s *joinShard) put(hash uint64, id string, p pending) outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	other, seen := s.waiting[id]
+	other, place, before := s.waiting.find(hash, id)
 	switch {
-	case !seen:
-		s.waiting[id] = p
+	case other == nil:
+		s.waiting.add(hash, id, p)
 		return waits
 	case !other.both && !p.both && other.from != p.from && other.digest == p.digest:
-		delete(s.waiting, id)
+		s.waiting.remove(hash, other, place, before)
 		s.matched++
 		s.sum.Add(p.digest)
 		return matched
 	}
 	other.both = true
-	s.waiting[id] = other
 	return differs
 }
 
 // take empties the shard of what waits.
-func (s *joinShard) take() map[string]pending {
+func (s *joinShard) take() waiting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waiting := s.waiting
-	s.waiting = map[string]pending{}
-	return waiting
+	taken := s.waiting
+	s.waiting = waiting{}
+	return taken
 }
 
 // makeRoom moves all that waits to the disk, unless another goroutine has just done it. Those that come meanwhile wait here too.
@@ -149,11 +144,13 @@ func (j *join) spillAll() error {
 		j.disk = newSpill(j.folder)
 	}
 	for i := range j.shards {
-		for id, p := range j.shards[i].take() {
-			if err := j.disk.write(id, p); err != nil {
-				return err
-			}
+		taken := j.shards[i].take()
+		err := taken.each(func(id string, p pending) error {
 			j.memory.Add(-memoryOf(id))
+			return j.disk.write(id, p)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -183,10 +180,8 @@ func (j *join) each(visit func(id string, p pending) error) error {
 	j.spilling.Lock()
 	defer j.spilling.Unlock()
 	for i := range j.shards {
-		for id, p := range j.shards[i].waiting {
-			if err := visit(id, p); err != nil {
-				return err
-			}
+		if err := j.shards[i].waiting.each(visit); err != nil {
+			return err
 		}
 	}
 	if j.disk == nil {
@@ -249,10 +244,9 @@ func (j *join) walk(visit func(id string) error) error {
 	defer j.spilling.Unlock()
 	if j.disk == nil {
 		for i := range j.shards {
-			for id := range j.shards[i].take() {
-				if err := visit(id); err != nil {
-					return err
-				}
+			taken := j.shards[i].take()
+			if err := taken.each(func(id string, _ pending) error { return visit(id) }); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -297,9 +291,9 @@ func (j *join) divide(part *spillPart, depth int, visit func(id string) error) e
 }
 
 func (j *join) resolvePart(part *spillPart, visit func(id string) error) error {
-	shard := joinShard{waiting: map[string]pending{}}
+	var shard joinShard
 	err := part.read(func(id string, p pending) error {
-		switch shard.put(id, p) {
+		switch shard.put(maphash.String(j.seed, id), id, p) {
 		case matched:
 			j.count.Add(-2)
 		case differs:
@@ -312,12 +306,7 @@ func (j *join) resolvePart(part *spillPart, visit func(id string) error) error {
 	}
 	j.late.matched += shard.matched
 	j.late.sum.AddSum(shard.sum)
-	for id := range shard.waiting {
-		if err := visit(id); err != nil {
-			return err
-		}
-	}
-	return nil
+	return shard.waiting.each(func(id string, _ pending) error { return visit(id) })
 }
 
 // close removes the files, if there are any.

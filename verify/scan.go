@@ -137,18 +137,19 @@ func (c *cursor) next(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", c.which, err)
 	}
+	defer page.Release()
 	place.Holds(page.Items)
 	now := time.Now()
 	list := make([]scanned, 0, len(page.Items))
-	for _, it := range page.Items {
+	for i, it := range page.Items {
 		if c.run.expiry.expired(it, now) {
 			continue
 		}
-		key, digest, err := c.digest(it)
+		digest, err := it.Digest()
 		if err != nil {
 			return fmt.Errorf("read %s: segment %d: %w", c.which, c.segment, err)
 		}
-		list = append(list, scanned{key, digest})
+		list = append(list, scanned{page.Keys[i], digest})
 	}
 	return c.run.position.whole(func() error {
 		for _, s := range list {
@@ -161,13 +162,4 @@ func (c *cursor) next(ctx context.Context) error {
 		c.after, c.done = page.Next, page.Next == nil
 		return nil
 	})
-}
-
-func (c *cursor) digest(it item.Item) (item.Key, item.Digest, error) {
-	key, err := c.side.schema.KeyOf(it)
-	if err != nil {
-		return item.Key{}, item.Digest{}, err
-	}
-	digest, err := it.Digest()
-	return key, digest, err
 }

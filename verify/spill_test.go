@@ -83,7 +83,7 @@ func TestJoinInFiles(t *testing.T) {
 		}
 		list := arrivals(random, count)
 		want := outcomeOf(t, newJoin(1<<40, ""), list, keys)
-		for _, memory := range []int64{10_000, 40_000, 1_000_000} {
+		for _, memory := range []int64{10_000, 40_000, 500_000} {
 			folder := t.TempDir()
 			j := newJoin(memory, folder)
 			if got := outcomeOf(t, j, list, keys); got != want {

@@ -9,9 +9,7 @@ import (
 	"reseal/internal/capacity"
 	"reseal/internal/item"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
 // maxReads is BatchGetItem's limit of keys (API reference).
@@ -55,7 +53,7 @@ func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float6
 		if err != nil {
 			return err
 		}
-		left, err := r.parse(out, pending, found)
+		left, err := r.take(out, pending, found)
 		if err != nil {
 			return err
 		}
@@ -74,68 +72,54 @@ func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float6
 	return nil
 }
 
-func (r *Reader) attempt(ctx context.Context, pending map[string]item.Key, units float64) (*dynamodb.BatchGetItemOutput, error) {
-	request := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
-	for _, key := range pending {
-		request.Keys = append(request.Keys, key.Attributes())
-	}
-	in := &dynamodb.BatchGetItemInput{
-		RequestItems:           map[string]types.KeysAndAttributes{r.Table: request},
-		ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
-	}
-	var out *dynamodb.BatchGetItemOutput
+func (r *Reader) attempt(ctx context.Context, pending map[string]item.Key, units float64) (read, error) {
+	var out read
 	err := r.Limiter.Read(ctx, r.Policy, units, func(ctx context.Context) (capacity.Consumed, error) {
 		var err error
-		if out, err = r.API.BatchGetItem(ctx, in, call.Once); err != nil {
-			return capacity.Consumed{}, err
-		}
-		return capacity.Units(out.ConsumedCapacity...), nil
+		out, err = r.request(ctx, pending)
+		return out.consumed, err
 	})
 	return out, err
 }
 
-// parse puts the answer's items into found and returns the keys that it left unprocessed. An answer that lacks either part,
-// which DynamoDB never leaves out (API reference), or has nothing of the table in Responses, is not taken for "the table has no
-// such item": that would make the caller delete it.
-func (r *Reader) parse(out *dynamodb.BatchGetItemOutput, pending map[string]item.Key, found map[string]item.Item) (map[string]item.Key, error) {
-	if out.Responses == nil || out.UnprocessedKeys == nil {
-		return nil, errors.New("the answer is not whole: it lacks Responses or UnprocessedKeys")
+// take puts the answer's items into found and returns the keys that it left unprocessed.
+func (r *Reader) take(out read, pending map[string]item.Key, found map[string]item.Item) (map[string]item.Key, error) {
+	if out.whole != nil {
+		return nil, out.whole
 	}
-	left := map[string]item.Key{}
-	for _, unprocessed := range out.UnprocessedKeys {
-		for _, attrs := range unprocessed.Keys {
-			if err := r.account(attrs, pending, func(key item.Key) { left[key.ID()] = key }); err != nil {
-				return nil, err
-			}
+	var left map[string]item.Key
+	for _, it := range out.left {
+		key, err := r.asked(it, pending)
+		if err != nil {
+			return nil, err
 		}
+		if left == nil {
+			left = map[string]item.Key{}
+		}
+		left[key.ID()] = key
 	}
-	if len(out.Responses) == 0 {
-		if len(left) == 0 {
-			return nil, errors.New("the answer is not whole: it says nothing of any key")
-		}
+	if len(out.items) == 0 && len(left) > 0 && out.noTable {
 		return pending, nil
 	}
-	for _, items := range out.Responses {
-		if items == nil {
-			return nil, errors.New("the answer is not whole: its Responses lack the items")
+	for _, it := range out.items {
+		key, err := r.asked(it, pending)
+		if err != nil {
+			return nil, err
 		}
-		for _, attrs := range items {
-			if err := r.account(attrs, pending, func(key item.Key) { found[key.ID()] = item.Of(attrs) }); err != nil {
-				return nil, err
-			}
-		}
+		found[key.ID()] = it
 	}
 	return left, nil
 }
 
-func (r *Reader) account(attrs map[string]types.AttributeValue, pending map[string]item.Key, use func(item.Key)) error {
-	key, err := r.Schema.KeyOf(item.Of(attrs))
+// asked returns the key of an item in the answer, which must be among the pending ones.
+func (r *Reader) asked(it item.Item, pending map[string]item.Key) (item.Key, error) {
+	key, err := r.Schema.KeyOf(it)
 	if err != nil {
-		return fmt.Errorf("read the answer's key: %w", err)
+		return item.Key{}, fmt.Errorf("read the answer's key: %w", err)
 	}
-	if _, asked := pending[key.ID()]; !asked {
-		return errors.New("the answer holds a key that was not asked for")
+	key, is := pending[key.ID()]
+	if !is {
+		return item.Key{}, errors.New("the answer holds a key that was not asked for")
 	}
-	use(key)
-	return nil
+	return key, nil
 }

@@ -14,7 +14,6 @@ import (
 	"reseal/internal/item"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
 // Limits of BatchWriteItem (API reference): 25 requests, 16 MB. The size is kept below by what the request itself adds.
@@ -29,12 +28,15 @@ type Op struct {
 	Item item.Item
 }
 
-// wireSize is an upper bound of what the op takes in a request, but for the few bytes around it.
+// around is what a write takes in a request, at the most, beside its item or key.
+const around = len(`{"DeleteRequest":{"Key":}},`)
+
+// wireSize is what the op takes in a request, at the most.
 func (op Op) wireSize() int {
 	if op.Item.Absent() {
-		return item.Of(op.Key.Attributes()).WireSize()
+		return around + keySize(op.Key)
 	}
-	return op.Item.WireSize()
+	return around + op.Item.WireSize()
 }
 
 // writeUnits is what the op costs the table, if it has no larger item of the key. A delete costs what it deletes.
@@ -196,13 +198,7 @@ var errUnprocessed = errors.New("the table keeps leaving items unprocessed: it i
 // attempt sends the pending writes once and returns what is left of them.
 func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outcome, map[string]Op, error) {
 	estimate := 0.0
-	requests := make([]types.WriteRequest, 0, len(pending))
 	for _, op := range pending {
-		if op.Item.Absent() {
-			requests = append(requests, types.WriteRequest{DeleteRequest: &types.DeleteRequest{Key: op.Key.Attributes()}})
-		} else {
-			requests = append(requests, types.WriteRequest{PutRequest: &types.PutRequest{Item: op.Item.Attributes()}})
-		}
 		estimate += op.writeUnits()
 	}
 	if err := w.Limiter.Reserve(ctx, estimate); err != nil {
@@ -210,10 +206,7 @@ func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outco
 	}
 	sent, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.Policy.AttemptTimeout())
 	defer cancel()
-	out, err := w.API.BatchWriteItem(sent, &dynamodb.BatchWriteItemInput{
-		RequestItems:           map[string][]types.WriteRequest{w.Table: requests},
-		ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes,
-	}, call.Once)
+	answer, err := w.request(sent, pending)
 	outcome := call.Classify(err)
 	if err != nil {
 		switch outcome {
@@ -226,12 +219,11 @@ func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outco
 		}
 		return outcome, pending, err
 	}
-	consumed := capacity.Units(out.ConsumedCapacity...)
-	left, err := w.unprocessed(pending, out.UnprocessedItems)
+	left, err := w.unprocessed(pending, answer)
 	if err == nil && len(left) > 0 {
-		w.Limiter.SettleThrottled(estimate, consumed)
+		w.Limiter.SettleThrottled(estimate, answer.consumed)
 	} else {
-		w.Limiter.Settle(estimate, consumed)
+		w.Limiter.Settle(estimate, answer.consumed)
 	}
 	if err != nil {
 		return call.Unknown, pending, err
@@ -244,30 +236,24 @@ func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outco
 
 // unprocessed reads what the answer left of the pending writes. An answer without UnprocessedItems, which DynamoDB never leaves
 // out (API reference), is not taken for "all are written": the SDK makes such a one of an empty body, too.
-func (w *Writer) unprocessed(pending map[string]Op, answer map[string][]types.WriteRequest) (map[string]Op, error) {
-	if answer == nil {
+func (w *Writer) unprocessed(pending map[string]Op, answer written) (map[string]Op, error) {
+	if !answer.whole {
 		return nil, errors.New("the answer is not whole: it has no UnprocessedItems")
 	}
-	left := map[string]Op{}
-	for _, requests := range answer {
-		for _, request := range requests {
-			var attrs map[string]types.AttributeValue
-			switch {
-			case request.PutRequest != nil:
-				attrs = request.PutRequest.Item
-			case request.DeleteRequest != nil:
-				attrs = request.DeleteRequest.Key
-			}
-			key, err := w.Schema.KeyOf(item.Of(attrs))
-			if err != nil {
-				return nil, fmt.Errorf("read UnprocessedItems: %w", err)
-			}
-			op, is := pending[key.ID()]
-			if !is {
-				return nil, errors.New("read UnprocessedItems: it holds a key that was not in the request")
-			}
-			left[key.ID()] = op
+	if len(answer.left) == 0 {
+		return nil, nil
+	}
+	left := make(map[string]Op, len(answer.left))
+	for _, it := range answer.left {
+		key, err := w.Schema.KeyOf(it)
+		if err != nil {
+			return nil, fmt.Errorf("read UnprocessedItems: %w", err)
 		}
+		op, is := pending[key.ID()]
+		if !is {
+			return nil, errors.New("read UnprocessedItems: it holds a key that was not in the request")
+		}
+		left[key.ID()] = op
 	}
 	return left, nil
 }

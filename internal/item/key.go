@@ -1,14 +1,16 @@
 package item
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
+	"unique"
+
+	"reseal/internal/jsonwalk"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
@@ -17,7 +19,7 @@ import (
 // schema are the same key if and only if they are equal with ==. The zero Key
 // is no key at all.
 type Key struct {
-	schema Schema
+	schema unique.Handle[Schema] // a handle, since there are many keys, and a schema is large
 	id     string
 }
 
@@ -30,44 +32,131 @@ var (
 // has another type than the schema says, or is a malformed number is an error.
 func (s Schema) KeyOf(it Item) (Key, error) {
 	var scratch [128]byte
-	id := scratch[:0]
-	for _, attribute := range s.attributes() {
-		var err error
-		if id, err = appendKeyValue(id, attribute.Type, it.attrs[attribute.Name]); err != nil {
-			return Key{}, fmt.Errorf("read key attribute %q (%s): %w", attribute.Name, attribute.Type, err)
-		}
+	id, err := s.appendID(scratch[:0], it)
+	if err != nil {
+		return Key{}, err
 	}
-	return Key{schema: s, id: string(id)}, nil
+	return Key{schema: unique.Make(s), id: string(id)}, nil
 }
 
-// appendKeyValue appends the canonical encoding of a key attribute's value.
-func appendKeyValue(dst []byte, kind types.ScalarAttributeType, av types.AttributeValue) ([]byte, error) {
-	if isNil(av) {
+// KeysOf is KeyOf for many items. The keys share their memory, so that one that is kept for long, while the others are not, should be
+// a Clone.
+func (s Schema) KeysOf(items []Item) ([]Key, error) {
+	ids := make([]byte, 0, 32*len(items))
+	ends := make([]int, len(items))
+	for i, it := range items {
+		var err error
+		if ids, err = s.appendID(ids, it); err != nil {
+			return nil, err
+		}
+		ends[i] = len(ids)
+	}
+	keys, all, start, schema := make([]Key, len(items)), string(ids), 0, unique.Make(s)
+	for i, end := range ends {
+		keys[i] = Key{schema: schema, id: all[start:end]}
+		start = end
+	}
+	return keys, nil
+}
+
+// Clone returns the same key in memory of its own.
+func (k Key) Clone() Key {
+	k.id = strings.Clone(k.id)
+	return k
+}
+
+// appendID appends the ID of the item's key (see Key.ID).
+func (s Schema) appendID(dst []byte, it Item) ([]byte, error) {
+	hash, rng, err := it.find(s.Hash.Name, s.Range.Name)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	if dst, err = appendKeyValue(dst, s.Hash, it.raw, hash); err != nil {
+		return nil, err
+	}
+	if s.Range.Name == "" {
+		return dst, nil
+	}
+	return appendKeyValue(dst, s.Range, it.raw, rng)
+}
+
+// find returns where in the item's JSON the values of two attributes begin; 0: there is none. An empty name is not looked for.
+func (it Item) find(one, other string) (atOne, atOther int, err error) {
+	if it.Absent() {
+		return 0, 0, nil
+	}
+	r := readerAt(it.raw, 0)
+	if err := r.Take('{'); err != nil {
+		return 0, 0, err
+	}
+	for count := 0; ; count++ {
+		more, err := r.Next('}', count)
+		if err != nil || !more {
+			return atOne, atOther, err
+		}
+		name, escaped, err := r.Name()
+		if err != nil {
+			return 0, 0, err
+		}
+		if escaped {
+			if name, err = jsonwalk.Unescape(nil, name); err != nil {
+				return 0, 0, err
+			}
+		}
+		switch {
+		case atOne == 0 && string(name) == one:
+			atOne = r.At
+		case atOther == 0 && other != "" && string(name) == other:
+			atOther = r.At
+		}
+		if atOne > 0 && (atOther > 0 || other == "") {
+			return atOne, atOther, nil
+		}
+		if _, err := r.value(0); err != nil {
+			return 0, 0, err
+		}
+	}
+}
+
+// appendKeyValue appends the canonical encoding of a key attribute's value, which begins at the given place.
+func appendKeyValue(dst []byte, attribute KeyAttribute, raw []byte, at int) ([]byte, error) {
+	dst, err := appendValueAt(dst, attribute.Type, raw, at)
+	if err != nil {
+		return nil, fmt.Errorf("read key attribute %q (%s): %w", attribute.Name, attribute.Type, err)
+	}
+	return dst, nil
+}
+
+func appendValueAt(dst []byte, kind types.ScalarAttributeType, raw []byte, at int) ([]byte, error) {
+	if at == 0 {
 		return nil, errKeyMissing
 	}
-	switch v := av.(type) {
-	case *types.AttributeValueMemberS:
-		if kind == types.ScalarAttributeTypeS {
-			return appendSized(append(dst, tagString), v.Value), nil
-		}
-	case *types.AttributeValueMemberN:
-		if kind == types.ScalarAttributeTypeN {
-			number, err := canonicalNumber(v.Value)
-			return appendSized(append(dst, tagNumber), number), err
-		}
-	case *types.AttributeValueMemberB:
-		if kind == types.ScalarAttributeTypeB {
-			return appendSized(append(dst, tagBinary), v.Value), nil
+	r := readerAt(raw, at)
+	tag, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	if want, err := keyTag(kind); err != nil || tag != want {
+		return nil, errKeyType
+	}
+	text, escaped, err := r.Text()
+	if err != nil {
+		return nil, err
+	}
+	if escaped {
+		if text, err = jsonwalk.Unescape(nil, text); err != nil {
+			return nil, err
 		}
 	}
-	return nil, errKeyType
+	dst, _, err = appendScalar(append(dst, tag), tag, text, nil)
+	return dst, err
 }
 
 // ParseKey is the inverse of Key.ID. Bytes that no Key.ID of this schema gives
 // are an error: another type, a cut or overlong value, a length or number not
 // in its canonical form, trailing bytes.
 func (s Schema) ParseKey(id string) (Key, error) {
-	k := Key{schema: s, id: id}
+	k := Key{schema: unique.Make(s), id: id}
 	if _, err := k.values(); err != nil {
 		return Key{}, err
 	}
@@ -94,7 +183,7 @@ func (k Key) Attributes() map[string]types.AttributeValue {
 		return nil // only the zero Key: KeyOf and ParseKey made all others
 	}
 	attrs := make(map[string]types.AttributeValue, len(values))
-	for i, attribute := range k.schema.attributes() {
+	for i, attribute := range k.attributes() {
 		switch attribute.Type {
 		case types.ScalarAttributeTypeS:
 			attrs[attribute.Name] = &types.AttributeValueMemberS{Value: values[i]}
@@ -111,52 +200,49 @@ func (k Key) Attributes() map[string]types.AttributeValue {
 // reports: {"country":{"S":"AD"},"n":{"N":"5"}}. Binary is base64. The zero Key
 // and text that isn't UTF-8, which JSON can't carry, are errors.
 func (k Key) JSON() (string, error) {
-	values, err := k.values()
+	text, err := k.AppendJSON(nil)
 	if err != nil {
 		return "", err
 	}
-	var out bytes.Buffer
-	for i, attribute := range k.schema.attributes() {
-		value := values[i]
-		if attribute.Type == types.ScalarAttributeTypeB {
-			value = base64.StdEncoding.EncodeToString([]byte(value))
-		}
-		name, err := quote(attribute.Name)
-		if err != nil {
-			return "", err
-		}
-		text, err := quote(value)
-		if err != nil {
-			return "", err
-		}
-		separator := ","
-		if i == 0 {
-			separator = "{"
-		}
-		fmt.Fprintf(&out, `%s%s:{"%s":%s}`, separator, name, attribute.Type, text)
-	}
-	out.WriteByte('}')
-	return out.String(), nil
-}
-
-// quote returns s as a JSON string, readable: without the HTML escapes that
-// json.Marshal adds.
-func quote(s string) (string, error) {
-	if !utf8.ValidString(s) {
+	if !utf8.Valid(text) {
 		return "", errors.New("write key as JSON: text is not UTF-8")
 	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(s); err != nil {
-		return "", fmt.Errorf("write key as JSON: %w", err)
+	return string(text), nil
+}
+
+// attributes are those of the schema; one without a name for the zero Key.
+func (k Key) attributes() []KeyAttribute {
+	if k.schema == (unique.Handle[Schema]{}) {
+		return Schema{}.attributes()
 	}
-	return string(bytes.TrimSuffix(out.Bytes(), []byte("\n"))), nil
+	return k.schema.Value().attributes()
+}
+
+// AppendJSON appends the key as a DynamoDB-JSON object, for requests. The zero Key is an error.
+func (k Key) AppendJSON(dst []byte) ([]byte, error) {
+	values, err := k.values()
+	if err != nil {
+		return nil, err
+	}
+	for i, attribute := range k.attributes() {
+		dst = append(dst, '{')
+		if i > 0 {
+			dst[len(dst)-1] = ','
+		}
+		dst = append(append(append(jsonwalk.AppendQuoted(dst, attribute.Name), `:{"`...), attribute.Type...), `":`...)
+		if attribute.Type == types.ScalarAttributeTypeB {
+			dst = append(base64.StdEncoding.AppendEncode(append(dst, '"'), []byte(values[i])), '"')
+		} else {
+			dst = jsonwalk.AppendQuoted(dst, values[i])
+		}
+		dst = append(dst, '}')
+	}
+	return append(dst, '}'), nil
 }
 
 // values takes the ID apart: one value for each key attribute.
 func (k Key) values() ([]string, error) {
-	attributes := k.schema.attributes()
+	attributes := k.attributes()
 	values := make([]string, len(attributes))
 	rest := k.id
 	for i, attribute := range attributes {

@@ -3,7 +3,6 @@ package item
 import (
 	"errors"
 	"strconv"
-	"strings"
 )
 
 const (
@@ -30,26 +29,45 @@ func canonicalNumber(s string) (string, error) {
 	if isCanonicalInteger(s) {
 		return s, nil
 	}
+	number, err := appendNumber(nil, s)
+	return string(number), err
+}
+
+// appendNumber appends the canonicalNumber of s to dst.
+func appendNumber[T text](dst []byte, s T) ([]byte, error) {
+	if isCanonicalInteger(s) {
+		return append(dst, s...), nil
+	}
 	var scratch [64]byte
 	n, err := parseNumber(scratch[:0], s)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return n.String(), nil
+	return n.append(dst), nil
 }
+
+type text interface{ string | []byte }
 
 // isCanonicalInteger is the fast path: most numbers in tables are integers as
 // DynamoDB returns them, and are canonical already.
-func isCanonicalInteger(s string) bool {
-	digits := strings.TrimPrefix(s, "-")
-	if digits == "" || len(digits) > maxPlainDigits {
+func isCanonicalInteger[T text](s T) bool {
+	digits := s
+	if isNegative(s) {
+		digits = s[1:]
+	}
+	if len(digits) == 0 || len(digits) > maxPlainDigits {
 		return false
 	}
 	if digits[0] == '0' {
-		return s == "0"
+		return len(s) == 1
 	}
 	return countDigits(digits) == len(digits)
 }
+
+func isNegative[T text](s T) bool { return len(s) > 0 && s[0] == '-' }
+
+// isSigned tells whether s begins with a sign.
+func isSigned[T text](s T) bool { return len(s) > 0 && (s[0] == '-' || s[0] == '+') }
 
 // decimal is the number (-1)^neg * digits * 10^exp. The digits have neither
 // leading nor trailing zeros; no digits mean zero, whatever neg and exp are.
@@ -62,15 +80,15 @@ type decimal struct {
 // parseNumber reads a number: sign, digits with at most one point, exponent.
 // The digits are appended to dst. The grammar is DynamoDB's (Java's
 // BigDecimal): no spaces, no hexadecimal, no NaN or infinity.
-func parseNumber(dst []byte, s string) (decimal, error) {
-	n := decimal{neg: strings.HasPrefix(s, "-")}
-	if s != "" && (s[0] == '-' || s[0] == '+') {
+func parseNumber[T text](dst []byte, s T) (decimal, error) {
+	n := decimal{neg: isNegative(s)}
+	if isSigned(s) {
 		s = s[1:]
 	}
 	whole := s[:countDigits(s)]
 	s = s[len(whole):]
-	var fraction string
-	if strings.HasPrefix(s, ".") {
+	var fraction T
+	if len(s) > 0 && s[0] == '.' {
 		fraction = s[1 : 1+countDigits(s[1:])]
 		s = s[1+len(fraction):]
 	}
@@ -90,19 +108,19 @@ func parseNumber(dst []byte, s string) (decimal, error) {
 
 // parseExponent reads what follows the digits: nothing, or e or E, a sign if
 // wanted, and at least one digit.
-func parseExponent(s string) (int, error) {
-	if s == "" {
+func parseExponent[T text](s T) (int, error) {
+	if len(s) == 0 {
 		return 0, nil
 	}
 	if s[0] != 'e' && s[0] != 'E' {
 		return 0, errNumber
 	}
 	s = s[1:]
-	negative := strings.HasPrefix(s, "-")
-	if s != "" && (s[0] == '-' || s[0] == '+') {
+	negative := isNegative(s)
+	if isSigned(s) {
 		s = s[1:]
 	}
-	if s == "" || countDigits(s) != len(s) {
+	if len(s) == 0 || countDigits(s) != len(s) {
 		return 0, errNumber
 	}
 	exp := 0
@@ -129,13 +147,11 @@ func (n *decimal) trim() {
 	}
 }
 
-// String is the canonical spelling; see canonicalNumber.
-func (n decimal) String() string {
+// append appends the canonical spelling; see canonicalNumber.
+func (n decimal) append(out []byte) []byte {
 	if len(n.digits) == 0 {
-		return "0"
+		return append(out, '0')
 	}
-	var scratch [2*maxPlainDigits + 8]byte
-	out := scratch[:0]
 	if n.neg {
 		out = append(out, '-')
 	}
@@ -157,7 +173,7 @@ func (n decimal) String() string {
 		out = append(out, 'E')
 		out = strconv.AppendInt(out, int64(n.exp), 10)
 	}
-	return string(out)
+	return out
 }
 
 func appendZeros(dst []byte, count int) []byte {
@@ -168,7 +184,7 @@ func appendZeros(dst []byte, count int) []byte {
 }
 
 // countDigits returns how many ASCII digits s starts with.
-func countDigits(s string) int {
+func countDigits[T text](s T) int {
 	i := 0
 	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
 		i++

@@ -3,22 +3,24 @@ package item
 import (
 	"encoding/base64"
 	"math"
-	"unicode/utf8"
 
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"reseal/internal/jsonwalk"
 )
 
 // Size returns the item's size in bytes by DynamoDB's accounting rule: for
 // every attribute the UTF-8 bytes of its name and the size of its value. Source:
 // "DynamoDB item sizes and formats" in the DynamoDB Developer Guide, which calls
-// the size of a number approximate (see numberSize). An absent item has size 0.
+// the size of a number approximate (see numberSize). An absent item has size 0,
+// and one that can't be read (see Digest) that of its JSON.
 func (it Item) Size() int {
-	size := 0
-	for name, value := range it.attrs {
-		size += len(name) + valueSize(value)
+	if it.size < 0 {
+		return len(it.raw)
 	}
-	return size
+	return it.size
 }
+
+// WireSize returns the length, in bytes, of the item as DynamoDB JSON, the way a request holds it.
+func (it Item) WireSize() int { return len(it.raw) }
 
 // WriteUnits returns the capacity units that writing the item takes: one per
 // 1,024 bytes begun, at least one. A transaction takes twice as many.
@@ -41,42 +43,130 @@ const (
 	elementOverhead    = 1 // bytes of each element of a list or map
 )
 
-func valueSize(av types.AttributeValue) int {
-	if isNil(av) {
-		return 0
+// measure reads an item, or the value of an M, and returns its size without the collectionOverhead. A map's entries have an
+// overhead; the attributes of an item, which is no value itself, have none.
+func (r *reader) measure(depth, overhead int) (size int, err error) {
+	if err := r.Take('{'); err != nil {
+		return 0, err
 	}
-	size := 0
-	switch v := av.(type) {
-	case *types.AttributeValueMemberS:
-		size = len(v.Value)
-	case *types.AttributeValueMemberN:
-		size = numberSize(v.Value)
-	case *types.AttributeValueMemberB:
-		size = len(v.Value)
-	case *types.AttributeValueMemberBOOL, *types.AttributeValueMemberNULL:
+	for count := 0; ; count++ {
+		more, err := r.Next('}', count)
+		if err != nil || !more {
+			return size, err
+		}
+		name, escaped, err := r.Name()
+		if err != nil {
+			return 0, err
+		}
+		length, err := textSize(name, escaped)
+		if err != nil {
+			return 0, err
+		}
+		value, err := r.value(depth)
+		if err != nil {
+			return 0, err
+		}
+		size += overhead + length + value
+	}
+}
+
+// value reads an attribute value and returns its size.
+func (r *reader) value(depth int) (size int, err error) {
+	if depth > maxDepth {
+		return 0, errTooDeep
+	}
+	kind, err := r.open()
+	if err != nil {
+		return 0, err
+	}
+	switch kind {
+	case tagString, tagNumber, tagBinary:
+		size, err = r.scalar(kind)
+	case tagTrue:
 		size = 1
-	case *types.AttributeValueMemberSS:
-		for _, element := range v.Value {
-			size += len(element)
-		}
-	case *types.AttributeValueMemberNS:
-		for _, element := range v.Value {
-			size += numberSize(element)
-		}
-	case *types.AttributeValueMemberBS:
-		for _, element := range v.Value {
-			size += len(element)
-		}
-	case *types.AttributeValueMemberL:
+		_, err = r.Boolean()
+	case tagNull:
+		size = 1
+		err = r.null()
+	case tagMap:
+		size, err = r.measure(depth+1, elementOverhead)
+		size += collectionOverhead
+	default:
+		size, err = r.elements(kind, depth)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return size, r.Take('}')
+}
+
+// elements reads the elements of a list or set and returns its size.
+func (r *reader) elements(kind byte, depth int) (size int, err error) {
+	if err := r.Take('['); err != nil {
+		return 0, err
+	}
+	if kind == tagList {
 		size = collectionOverhead
-		for _, element := range v.Value {
-			size += elementOverhead + valueSize(element)
+	}
+	for count := 0; ; count++ {
+		more, err := r.Next(']', count)
+		if err != nil || !more {
+			return size, err
 		}
-	case *types.AttributeValueMemberM:
-		size = collectionOverhead
-		for name, element := range v.Value {
-			size += elementOverhead + len(name) + valueSize(element)
+		element := 0
+		switch kind {
+		case tagList:
+			element, err = r.value(depth + 1)
+			element += elementOverhead
+		case tagNumberSet:
+			element, err = r.scalar(tagNumber)
+		case tagBinarySet:
+			element, err = r.scalar(tagBinary)
+		default:
+			element, err = r.scalar(tagString)
 		}
+		if err != nil {
+			return 0, err
+		}
+		size += element
+	}
+}
+
+// scalar reads the content of an S, N or B and returns its size.
+func (r *reader) scalar(kind byte) (size int, err error) {
+	text, escaped, err := r.Text()
+	if err != nil {
+		return 0, err
+	}
+	if kind == tagString {
+		return textSize(text, escaped)
+	}
+	if escaped {
+		if text, err = jsonwalk.Unescape(nil, text); err != nil {
+			return 0, err
+		}
+	}
+	if kind == tagNumber {
+		return numberSize(text), nil
+	}
+	return decodedSize(text), nil
+}
+
+// textSize is how many bytes the string has of which raw is the inside.
+func textSize(raw []byte, escaped bool) (int, error) {
+	if !escaped {
+		return len(raw), nil
+	}
+	var scratch [256]byte
+	text, err := jsonwalk.Unescape(scratch[:0], raw)
+	return len(text), err
+}
+
+// decodedSize is how many bytes the base64 stands for.
+func decodedSize(text []byte) int {
+	size := base64.StdEncoding.DecodedLen(len(text))
+	for i := len(text); i > 0 && text[i-1] == '=' && size > 0; i-- {
+		size--
 	}
 	return size
 }
@@ -87,7 +177,7 @@ func valueSize(av types.AttributeValue) int {
 // the decimal point (12.5 is 12 50, 123 is 01 23), but without its upper limit of
 // 21 bytes: a size that is a byte too large is better than one too small. A
 // malformed number counts every byte as a digit.
-func numberSize(s string) int {
+func numberSize[T text](s T) int {
 	var scratch [64]byte
 	n, err := parseNumber(scratch[:0], s)
 	if err != nil {
@@ -101,91 +191,6 @@ func numberSize(s string) int {
 	size := pairs + 1
 	if n.neg {
 		size++
-	}
-	return size
-}
-
-// WireSize returns an upper bound, in bytes, of the item as DynamoDB JSON the
-// way the SDK writes it. The SDK has two encoders: the client's (smithy-go,
-// transport/http/protocol/internal/json) and the older encoding/json, which
-// attributevalue uses. The bound is exact for the client's but for true, counted
-// as false, and for bytes that aren't UTF-8, counted as the older encoder's
-// `\ufffd`. The older encoder writes U+007F in one byte, which counts as six.
-func (it Item) WireSize() int {
-	return wireMap(it.attrs)
-}
-
-func wireMap(attrs map[string]types.AttributeValue) int {
-	size := len(`{}`) + separators(len(attrs))
-	for name, value := range attrs {
-		size += wireString(name) + len(`:`) + wireValue(value)
-	}
-	return size
-}
-
-func wireValue(av types.AttributeValue) int {
-	if isNil(av) {
-		return 0 // the SDK writes nothing, or refuses
-	}
-	switch v := av.(type) {
-	case *types.AttributeValueMemberS:
-		return len(`{"S":}`) + wireString(v.Value)
-	case *types.AttributeValueMemberN:
-		return len(`{"N":}`) + wireString(v.Value)
-	case *types.AttributeValueMemberB:
-		return len(`{"B":}`) + wireBinary(v.Value)
-	case *types.AttributeValueMemberBOOL, *types.AttributeValueMemberNULL:
-		return len(`{"BOOL":false}`)
-	case *types.AttributeValueMemberSS:
-		return len(`{"SS":[]}`) + wireList(v.Value, wireString)
-	case *types.AttributeValueMemberNS:
-		return len(`{"NS":[]}`) + wireList(v.Value, wireString)
-	case *types.AttributeValueMemberBS:
-		return len(`{"BS":[]}`) + wireList(v.Value, wireBinary)
-	case *types.AttributeValueMemberL:
-		return len(`{"L":[]}`) + wireList(v.Value, wireValue)
-	case *types.AttributeValueMemberM:
-		return len(`{"M":}`) + wireMap(v.Value)
-	default:
-		return 0
-	}
-}
-
-func wireList[T any](list []T, wire func(T) int) int {
-	size := separators(len(list))
-	for _, element := range list {
-		size += wire(element)
-	}
-	return size
-}
-
-// separators is the number of commas between so many elements.
-func separators(count int) int {
-	return max(0, count-1)
-}
-
-func wireBinary(b []byte) int {
-	if b == nil {
-		return len(`null`)
-	}
-	return len(`""`) + base64.StdEncoding.EncodedLen(len(b))
-}
-
-// wireString is the length of s as a JSON string, by the longer of the two
-// encoders' rules.
-func wireString(s string) int {
-	size := len(`""`)
-	for i := 0; i < len(s); {
-		c, width := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t':
-			size += len(`\n`)
-		case c < ' ' || c == '\u007f' || c == '\u2028' || c == '\u2029' || (c == utf8.RuneError && width == 1):
-			size += len(`\u0000`)
-		default:
-			size += width
-		}
-		i += width
 	}
 	return size
 }

@@ -69,7 +69,7 @@ func TestRoom(t *testing.T) {
 // A place becomes as large as its page, and the next one's estimate with it; a page that takes more than there is stays.
 func TestRoomHolds(t *testing.T) {
 	it := item.Of(map[string]types.AttributeValue{"k": &types.AttributeValueMemberB{Value: make([]byte, 999)}})
-	const one = itemBytes + bytesPerByte*1000
+	one := int64(itemBytes + it.WireSize())
 	for _, slow := range []bool{false, true} {
 		r := New()
 		free := func(all, half int64) {
@@ -97,7 +97,7 @@ func TestRoomHolds(t *testing.T) {
 		free(allBytes-10*one, allBytes/2-10*one)
 		p.Holds(slices.Repeat([]item.Item{it}, 20))
 		free(allBytes-20*one, allBytes/2-20*one)
-		p.Holds(slices.Repeat([]item.Item{it}, 100_000))
+		p.Holds(slices.Repeat([]item.Item{it}, 100_000)) // more than there is
 		free(allBytes/2, 0)
 		if r.next.Load() != 100_000*one {
 			t.Errorf("the estimate is %d", r.next.Load())
@@ -112,7 +112,7 @@ func TestRoomHolds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rest := allBytes/2 - int64(one)
+		rest := allBytes/2 - one
 		if !r.all.TryAcquire(rest) {
 			t.Fatal("no room is left")
 		}
@@ -128,7 +128,7 @@ func TestRoomHolds(t *testing.T) {
 }
 
 func TestSmallPage(t *testing.T) {
-	for bytes, want := range map[float64]float64{100: 4587, 170: 2723, 600: 1747, 100_000: 20} {
+	for bytes, want := range map[float64]float64{100: 9320, 170: 7108, 600: 2892, 100_000: 20} {
 		if got := math.Floor(SmallPage(bytes)); got != want {
 			t.Errorf("%g bytes: %g items, want %g", bytes, got, want)
 		}

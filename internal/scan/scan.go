@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"reseal/internal/call"
@@ -38,12 +39,33 @@ type Scanner struct {
 	MaxItems func(bytes float64) float64
 
 	itemUnits atomic.Uint64 // float64 bits: what an item of the last page cost, the best guess for the next one
+	items     atomic.Int64  // how many the last page had, likewise
 }
 
 // Page is one answer of a Scan.
 type Page struct {
 	Items []item.Item
-	Next  *item.Key // where the next page starts; nil: the segment is read to its end
+	Keys  []item.Key // of the items; those that are kept for longer than the page should be clones
+	Next  *item.Key  // where the next page starts; nil: the segment is read to its end
+
+	buffer []byte
+	broken error // what is wrong with it
+}
+
+// buffers are the memory of pages that were released.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooledBytes keeps the memory of an unusual answer from staying for good: 1 MB of items is less than that in JSON, nearly always.
+const maxPooledBytes = 4 << 20
+
+// Release gives the memory of the page's items to a later page. They, and what else shares memory with them, must not be used any
+// more; the keys may.
+func (p *Page) Release() {
+	if buffer := p.buffer[:cap(p.buffer)]; cap(buffer) > 0 && cap(buffer) <= maxPooledBytes {
+		spoil(buffer)
+		buffers.Put(&buffer)
+	}
+	p.Items, p.buffer = nil, nil
 }
 
 // Page reads the page of the segment that starts after the given key (nil: from the segment's start).
@@ -59,26 +81,26 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 	}
 	estimate, limit := s.size()
 	in.Limit = limit
-	var out *dynamodb.ScanOutput
+	var page Page
 	err := s.Limiter.Read(ctx, s.Policy, estimate, func(ctx context.Context) (capacity.Consumed, error) {
+		var consumed capacity.Consumed
 		var err error
-		if out, err = s.API.Scan(ctx, in, call.Once); err != nil || out.ConsumedCapacity == nil {
+		if page, consumed, err = s.request(ctx, in); err != nil {
 			return capacity.Consumed{}, err
 		}
-		consumed := capacity.Units(*out.ConsumedCapacity)
-		if n := len(out.Items); n > 0 {
+		if n := len(page.Items); n > 0 && consumed.Units > 0 {
 			s.itemUnits.Store(math.Float64bits(consumed.Units / float64(n)))
 		}
 		return consumed, nil
 	})
-	if err != nil {
-		return Page{}, fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
+	if err == nil {
+		err = page.broken
 	}
-	page, err := s.parse(out)
 	if err == nil && page.Next != nil && after != nil && *page.Next == *after {
 		err = errors.New("the answer's LastEvaluatedKey is where the page started: the scan would never end")
 	}
 	if err != nil {
+		page.Release()
 		return Page{}, fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
 	}
 	return page, nil
@@ -113,23 +135,4 @@ func (s *Scanner) size() (estimate float64, limit *int32) {
 		return pageUnits, nil
 	}
 	return items * perItem, aws.Int32(int32(min(items, math.MaxInt32)))
-}
-
-// parse checks that the answer is whole: an answer that lost its items must not pass for an empty segment.
-func (s *Scanner) parse(out *dynamodb.ScanOutput) (Page, error) {
-	if out.Items == nil || len(out.Items) != int(out.Count) {
-		return Page{}, errors.New("the answer is not whole: its items are not as many as its Count")
-	}
-	page := Page{Items: make([]item.Item, len(out.Items))}
-	for i, attrs := range out.Items {
-		page.Items[i] = item.Of(attrs)
-	}
-	if len(out.LastEvaluatedKey) > 0 {
-		key, err := s.Schema.KeyOf(item.Of(out.LastEvaluatedKey))
-		if err != nil {
-			return Page{}, fmt.Errorf("read LastEvaluatedKey: %w", err)
-		}
-		page.Next = &key
-	}
-	return page, nil
 }
