@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -34,7 +35,8 @@ type job struct {
 	source   string
 	target   string
 	segments int
-	calls    int // of floor
+	calls    int    // of floor
+	profile  string // file for a profile of the processor time; "": none
 }
 
 // jobs are the things that are measured.
@@ -47,7 +49,7 @@ var jobs = map[string]func(context.Context, job) error{
 	"floor":            emptyCalls,
 }
 
-func child(args []string) error {
+func child(args []string) (err error) {
 	var j job
 	var server canned.Server
 	flags := flag.NewFlagSet(childArgument, flag.ContinueOnError)
@@ -57,6 +59,7 @@ func child(args []string) error {
 	flags.StringVar(&j.target, "target", "target", "")
 	flags.IntVar(&j.segments, "segments", 8, "")
 	flags.IntVar(&j.calls, "calls", 0, "")
+	flags.StringVar(&j.profile, "profile", "", "")
 	flags.IntVar(&server.Items, "items", 0, "")
 	flags.IntVar(&server.Size, "size", 0, "")
 	flags.DurationVar(&server.Latency, "latency", 0, "")
@@ -71,6 +74,17 @@ func child(args []string) error {
 		return fmt.Errorf("job %q is not known", j.what)
 	}
 	debug.SetGCPercent(50) // as cmd/reseal does
+	if j.profile != "" {
+		file, err := os.Create(j.profile)
+		if err != nil {
+			return fmt.Errorf("profile: %w", err)
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return fmt.Errorf("profile: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	start := time.Now()
 	if err := run(context.Background(), j); err != nil {
 		return fmt.Errorf("%s: %w", j.what, err)
