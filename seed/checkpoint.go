@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"reseal/internal/atomicfile"
 	"reseal/internal/batch"
@@ -20,7 +22,7 @@ import (
 )
 
 // checkpointFormat is the first field of the file; another version of reseal that changes the format changes it too.
-const checkpointFormat = "reseal seed checkpoint 1"
+const checkpointFormat = "reseal seed checkpoint 2"
 
 // checkpointFile is the file's content. Keys are Key.ID in base64. Item contents are never in it.
 type checkpointFile struct {
@@ -31,8 +33,9 @@ type checkpointFile struct {
 	Recheck   string                  `json:"recheck"`
 	Done      []scan.Range            `json:"done"`     // segments that are copied whole
 	Open      map[int]json.RawMessage `json:"open"`     // openSegment of each segment that is begun
-	Rejected  int64                   `json:"rejected"` // items that the target refused
+	Rejected  [][]byte                `json:"rejected"` // items that the target refused
 	Uncertain [][]byte                `json:"uncertain"`
+	Lifetime  time.Duration           `json:"request_lifetime_ns"` // of the requests of the run that wrote the file
 }
 
 type openSegment struct {
@@ -43,7 +46,8 @@ type openSegment struct {
 // checkpoint keeps the position of a seed in a file. All pages before an open segment's position, and all done segments, are
 // durably and wholly done. It is safe for concurrent use.
 type checkpoint struct {
-	path    string // "": nowhere, only in memory
+	path    string           // "": nowhere, only in memory
+	lock    *atomicfile.Lock // nil without a path
 	schema  item.Schema
 	lost    *ledger
 	resumed bool
@@ -53,14 +57,16 @@ type checkpoint struct {
 	done       []bool
 	doneTotal  int
 	open       map[int]json.RawMessage
+	rejected   map[string]bool // by Key.ID
 	generation int64
 
 	saving sync.Mutex // held by the one that writes the file
 	saved  int64      // the generation that the file holds
 }
 
-// openCheckpoint loads the checkpoint that the options name, or begins a new one. What it finds in flight goes to the ledger.
-func openCheckpoint(o Options, pair table.Pair, lost *ledger) (*checkpoint, error) {
+// openCheckpoint loads the checkpoint that the options name, or begins a new one, and keeps it to this run until it is closed.
+// What it finds in flight goes to the ledger. The lifetime is that of this run's requests.
+func openCheckpoint(o Options, pair table.Pair, lost *ledger, lifetime time.Duration) (*checkpoint, error) {
 	recheck := RecheckAll
 	if o.Recheck == RecheckOff {
 		recheck = RecheckOff
@@ -71,23 +77,47 @@ func openCheckpoint(o Options, pair table.Pair, lost *ledger) (*checkpoint, erro
 		lost:   lost,
 		head: checkpointFile{
 			Format: checkpointFormat, Source: pair.Source.Identity(), Target: pair.Target.Identity(),
-			Segments: o.Segments, Recheck: recheck,
+			Segments: o.Segments, Recheck: recheck, Lifetime: lifetime,
 		},
-		done: make([]bool, o.Segments),
-		open: map[int]json.RawMessage{},
+		done:     make([]bool, o.Segments),
+		open:     map[int]json.RawMessage{},
+		rejected: map[string]bool{},
 	}
 	if c.path == "" {
 		return c, nil
 	}
+	var err error
+	c.lock, err = atomicfile.Acquire(c.path)
+	switch {
+	case errors.Is(err, atomicfile.ErrLocked):
+		return nil, refuse.Because(err, "wait until it has ended, or give another --checkpoint", "another seed is using the checkpoint %q", c.path)
+	case err != nil:
+		return nil, c.unwritable(err)
+	}
 	if !o.Restart {
-		if err := c.load(); err != nil {
-			return nil, err
+		err = c.load()
+	}
+	if err == nil {
+		if err = c.save(); err != nil { // now, while a path that can't be written costs nothing
+			err = c.unwritable(err)
 		}
 	}
-	if err := c.save(); err != nil { // now, while a path that can't be written costs nothing
-		return nil, refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+	if err != nil {
+		c.close()
+		return nil, err
 	}
 	return c, nil
+}
+
+func (c *checkpoint) unwritable(err error) error {
+	return refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+}
+
+// close leaves the file to others.
+func (c *checkpoint) close() {
+	if c.lock != nil {
+		c.lock.Release()
+	}
 }
 
 // checkpointSegments is the number of segments in the checkpoint that the options name; 0 if there is none to go on from, or
@@ -181,9 +211,19 @@ func (c *checkpoint) adopt(file checkpointFile) error {
 		}
 		c.open[segment] = raw
 	}
-	c.head.Rejected = file.Rejected
+	for _, id := range file.Rejected {
+		if _, err := c.schema.ParseKey(string(id)); err != nil {
+			return fmt.Errorf("read key: %w", err)
+		}
+		c.rejected[string(id)] = true
+	}
+	// The requests of the run before may be alive for longer than this one's.
+	c.head.Lifetime = max(c.head.Lifetime, file.Lifetime)
 	return c.loseAll(file.Uncertain)
 }
+
+// lifetime is the time after which no request can be alive any more, of this run or of those that it resumes.
+func (c *checkpoint) lifetime() time.Duration { return c.head.Lifetime }
 
 func (c *checkpoint) loseAll(ids [][]byte) error {
 	keys := make([]item.Key, len(ids))
@@ -208,19 +248,25 @@ func (c *checkpoint) parseAfter(open openSegment) (*item.Key, error) {
 	return &key, nil
 }
 
-// reject counts an item that the target refused and returns how many there are. It is saved with the page's end at the latest,
-// before which a resumed run meets the item again.
-func (c *checkpoint) reject() int64 {
+// reject notes an item that the target refused. It is saved with the page's end at the latest, before which a resumed run meets
+// the item again.
+func (c *checkpoint) reject(key item.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.head.Rejected++
-	return c.head.Rejected
+	c.rejected[key.ID()] = true
+}
+
+// isRejected tells whether the item was refused in this run or in one that it resumes.
+func (c *checkpoint) isRejected(key item.Key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rejected[key.ID()]
 }
 
 func (c *checkpoint) rejections() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.head.Rejected
+	return int64(len(c.rejected))
 }
 
 // start returns the key after which the segment's next page starts; nil: at the segment's start.
@@ -357,6 +403,9 @@ func (c *checkpoint) encode() ([]byte, int64, error) {
 		file.Uncertain[i] = []byte(key.ID())
 	}
 	slices.SortFunc(file.Uncertain, bytes.Compare)
+	for _, id := range slices.Sorted(maps.Keys(c.rejected)) {
+		file.Rejected = append(file.Rejected, []byte(id))
+	}
 	data, err := json.Marshal(file)
 	return data, c.generation, err
 }

@@ -127,6 +127,50 @@ func TestKilledAfterResurrection(t *testing.T) {
 	b.mustBeEqual()
 }
 
+// A run that is resumed with a shorter time-out waits for the requests of the run before all the same.
+func TestResumeWaitsForOldRequests(t *testing.T) {
+	b := newBench(t, numbered(5))
+	b.options.RequestTimeout = time.Second
+	killed := filepath.Join(t.TempDir(), "as killed.json")
+	b.interrupted(func(stop func()) testkit.Hook {
+		return func(x *testkit.Exchange) *testkit.Response {
+			if x.Op == "BatchWriteItem" {
+				if data, err := readFile(b.options.Checkpoint); err != nil || os.WriteFile(killed, data, 0o600) != nil {
+					t.Errorf("copy the checkpoint: %v", err)
+				}
+				stop()
+			}
+			return nil
+		}
+	})
+	b.options.Checkpoint, b.options.RequestTimeout = killed, 200*time.Millisecond
+	start := time.Now()
+	b.run()
+	b.mustBeEqual()
+	if took := time.Since(start); took < 1250*time.Millisecond {
+		t.Errorf("settled after %s, while a request may be alive for 1.25 s", took)
+	}
+}
+
+// Two seeds can't share a checkpoint.
+func TestCheckpointInUse(t *testing.T) {
+	b := newBench(t, numbered(5))
+	b.target.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "BatchWriteItem" {
+			if _, err := seed.Run(x.Ctx, b.options); !refuse.Is(err) || !strings.Contains(err.Error(), "another seed is using the checkpoint") {
+				t.Errorf("error %v", err)
+			}
+		}
+		return nil
+	})
+	b.run()
+	if b.target.Count("BatchWriteItem") == 0 {
+		t.Error("nothing was written: this test forces nothing")
+	}
+	b.run()
+	b.mustBeEqual()
+}
+
 // Killed before any of its writes is answered, a seed leaves a file from which a resumed run ends right.
 func TestKilledAnywhere(t *testing.T) {
 	for n := int64(1); ; n += 7 {
@@ -199,7 +243,7 @@ func TestCheckpointIsRefused(t *testing.T) {
 		"other JSON":     []byte(`{"a":1}`),
 		"null":           []byte("null"),
 		"two":            append(append([]byte{}, good...), good...),
-		"another format": edited(func(f map[string]any) { f["format"] = "reseal seed checkpoint 2" }),
+		"another format": edited(func(f map[string]any) { f["format"] = "reseal seed checkpoint 1" }),
 		"another field":  edited(func(f map[string]any) { f["more"] = 1 }),
 		"another source": edited(func(f map[string]any) {
 			f["source"].(map[string]any)["arn"] = "arn:aws:dynamodb:x:000000000000:table/y"
@@ -218,6 +262,7 @@ func TestCheckpointIsRefused(t *testing.T) {
 			f["done"], f["open"] = nil, map[string]any{"1": map[string]any{"after": "AAAA", "writing": nil}}
 		}),
 		"uncertain": edited(func(f map[string]any) { f["uncertain"] = []string{"AAAA"} }),
+		"rejected":  edited(func(f map[string]any) { f["rejected"] = []string{"AAAA"} }),
 	} {
 		if err := os.WriteFile(b.options.Checkpoint, data, 0o600); err != nil {
 			t.Fatal(err)

@@ -16,7 +16,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+func TestMain(m *testing.M) {
+	if job := os.Getenv(processVariable); job != "" {
+		os.Exit(seedByItself(job))
+	}
+	os.Exit(testkit.Main(m))
+}
 
 type attrs = map[string]types.AttributeValue
 

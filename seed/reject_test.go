@@ -1,12 +1,14 @@
 package seed_test
 
 import (
-	"context"
+	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"reseal/internal/testkit"
 	"reseal/seed"
@@ -57,6 +59,52 @@ func TestRejects(t *testing.T) {
 	}
 }
 
+// An index key that is empty is refused, as one of the wrong type is.
+func TestRejectsEmptyIndexKey(t *testing.T) {
+	items := numbered(60)
+	for i, item := range items {
+		item["g"] = testkit.Item("g", fmt.Sprint(i))["g"]
+	}
+	items[7]["g"] = testkit.Item("g", "")["g"]
+	b := newBench(t, items)
+	b.options.TargetTable = testkit.CreateTable(t, b.db, testkit.TableSpec{Hash: "k:S", Index: "g:S"})
+	b.rejectsOnly(`{"k":{"S":"key-00007"}}`, "ValidationException: ", 59)
+}
+
+// An item of less than 400 KB may have more in the target's terms, by its part in a local secondary index. The engine doesn't
+// reckon so, and the service refuses the whole batch.
+func TestRejectsItemTooLargeForTarget(t *testing.T) {
+	b := newBench(t, numbered(60))
+	const words = "Item size has exceeded the maximum allowed size"
+	b.target.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "BatchWriteItem" && bytes.Contains(x.Body, []byte("key-00031")) {
+			return testkit.Fail(http.StatusBadRequest, "com.amazon.coral.validate#ValidationException", words)
+		}
+		return nil
+	})
+	b.rejectsOnly(`{"k":{"S":"key-00031"}}`, "ValidationException: "+words, 59)
+}
+
+// rejectsOnly seeds and expects that one item is refused and the others are copied.
+func (b *bench) rejectsOnly(key, reason string, written int64) {
+	b.t.Helper()
+	var refused []seed.Reject
+	b.options.Reject = func(r seed.Reject) error {
+		refused = append(refused, r)
+		return nil
+	}
+	r, err := seed.Run(b.t.Context(), b.options)
+	if !errors.Is(err, seed.ErrRejected) || r.Rejected != 1 || r.ItemsWritten != written {
+		b.t.Errorf("error %v, result %+v", err, r)
+	}
+	if len(refused) != 1 || string(refused[0].Key) != key || !strings.HasPrefix(refused[0].Reason, reason) {
+		b.t.Errorf("refused: %s", refused)
+	}
+	if lines := b.diff(); len(lines) != 1 {
+		b.t.Errorf("differences: %q", lines)
+	}
+}
+
 // Without anyone to hand them to, refused items end the seed.
 func TestRejectsAreAnErrorByDefault(t *testing.T) {
 	b := newBench(t, []attrs{testkit.Item("k", "a", "g", "not a number")})
@@ -66,7 +114,7 @@ func TestRejectsAreAnErrorByDefault(t *testing.T) {
 	}
 }
 
-// A run that is resumed ends with ErrRejected for the items that the run before met.
+// A run that is resumed ends with ErrRejected for the items that the run before met, each of which is told and counted once.
 func TestRejectsSurviveResume(t *testing.T) {
 	items := large(100)
 	for i := range items {
@@ -78,24 +126,35 @@ func TestRejectsSurviveResume(t *testing.T) {
 	b := newBench(t, items)
 	b.withIndex()
 	b.options.Segments = 1
-	b.options.Reject = func(seed.Reject) error { return nil }
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	var pages atomic.Int64
-	b.source.Use(func(x *testkit.Exchange) *testkit.Response {
-		if x.Op == "Scan" && pages.Add(1) == 5 { // the last, and most items are behind it
-			stop()
+	b.options.RequestTimeout = time.Second // the keys of the page that is left wait for longer than that
+	told := map[string]int{}
+	b.options.Reject = func(r seed.Reject) error {
+		told[string(r.Key)]++
+		return nil
+	}
+	var writes atomic.Int64
+	b.target.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "BatchWriteItem" && writes.Add(1) > 30 { // in the middle of the second page
+			return testkit.Fail(http.StatusBadRequest, "AccessDeniedException", "no more")
 		}
 		return nil
 	})
-	before, err := seed.Run(ctx, b.options)
-	if !errors.Is(err, context.Canceled) || before.Rejected == 0 {
+	before, err := seed.Run(t.Context(), b.options)
+	if err == nil || errors.Is(err, seed.ErrRejected) || before.Rejected == 0 {
 		t.Fatalf("error %v, result %+v", err, before)
 	}
-	b.source.Use(nil)
+	b.target.Use(nil)
 	r, err := seed.Run(t.Context(), b.options)
-	if !errors.Is(err, seed.ErrRejected) || r.Rejected < 51 || !r.Resumed {
+	if !errors.Is(err, seed.ErrRejected) || r.Rejected != 51 || !r.Resumed {
 		t.Errorf("error %v, result %+v", err, r)
+	}
+	if again := before.ItemsRead + r.ItemsRead - 100; again == 0 || len(told) != 51 {
+		t.Errorf("%d items refused, %d items read twice: this test forces nothing", len(told), again)
+	}
+	for key, n := range told {
+		if n != 1 {
+			t.Errorf("%s was told %d times", key, n)
+		}
 	}
 	if lines := b.diff(); len(lines) != 21 { // 20 and the line that counts all 51
 		t.Errorf("differences: %q", lines)

@@ -68,12 +68,12 @@ type Options struct {
 	Recheck    string  // RecheckAll (or "") or RecheckOff, for a source that nobody writes to
 	Encryption string  // what the target must have: "kms" (or "") or "any"
 
-	Checkpoint string // file to keep the position in, and to resume from if it exists; "": none
+	Checkpoint string // file to keep the position in, and to resume from if it exists, locked for as long as Run runs; "": none
 	Restart    bool   // start over even if the checkpoint exists
 
 	// Reject is called, by one goroutine at a time, for each item that the target refuses for what it holds: the wrong type for
-	// an index key, say. The rest is copied, and Run ends with ErrRejected. An error ends Run. If Reject is nil, such an item is
-	// an error at once.
+	// an index key, say. The rest is copied, and Run ends with ErrRejected. An item that was refused in a run that this one
+	// resumes is not told again. An error ends Run. If Reject is nil, such an item is an error at once.
 	Reject func(Reject) error
 
 	RequestTimeout time.Duration  // of one request; 0: 20 s
@@ -157,6 +157,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	defer r.position.close()
 	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.copy(ctx)
 	stop()
@@ -191,7 +192,6 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		reads:    o.readBudget().ReadLimiter(pair.Source.Raw),
 		writes:   o.writeBudget().WriteLimiter(pair.Target.Raw),
 		settling: capacity.NewLimiter(0),
-		lifetime: policy.Lifetime(),
 		lost:     newLedger(),
 		room:     room.New(),
 		start:    time.Now(),
@@ -209,8 +209,12 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	if o.Segments == AutoSegments {
 		r.options.Segments = r.autoSegments()
 	}
-	r.position, err = openCheckpoint(r.options, pair, r.lost)
-	return r, err
+	r.position, err = openCheckpoint(r.options, pair, r.lost, policy.Lifetime())
+	if err != nil {
+		return nil, err
+	}
+	r.lifetime = r.position.lifetime()
+	return r, nil
 }
 
 // What a segment copies at the least, where round trips take 20 ms: its pages come one after the other, but many batches of a
@@ -232,20 +236,25 @@ func (r *run) autoSegments() int {
 	return min(mostAutoSegments, max(4, bySize, byBudget))
 }
 
-// reject hands a refused item on and counts it in the checkpoint, so that a resumed run can't end as if there were none.
+// reject hands a refused item on, and notes it in the checkpoint, so that a resumed run can't end as if there were none, and
+// counts it once. It is handed on first: a process that is killed in between hands it on twice, but not never.
 func (r *run) reject(key item.Key, reason error) error {
+	r.rejecting.Lock()
+	defer r.rejecting.Unlock()
+	if r.position.isRejected(key) {
+		return nil
+	}
+	if r.position.rejections() == maxRejected {
+		return fmt.Errorf("more than %d items refused by the target, the last one: %w", maxRejected, reason)
+	}
 	text, err := key.JSON()
+	if err == nil {
+		err = r.options.Reject(Reject{Key: json.RawMessage(text), Reason: call.Message(reason)})
+	}
 	if err != nil {
 		return fmt.Errorf("report rejected item: %w", err)
 	}
-	if r.position.reject() > maxRejected {
-		return fmt.Errorf("more than %d items refused by the target, the last one: %w", maxRejected, reason)
-	}
-	r.rejecting.Lock()
-	defer r.rejecting.Unlock()
-	if err := r.options.Reject(Reject{Key: json.RawMessage(text), Reason: call.Message(reason)}); err != nil {
-		return fmt.Errorf("report rejected item: %w", err)
-	}
+	r.position.reject(key)
 	return nil
 }
 

@@ -140,6 +140,8 @@ func TestPreflight(t *testing.T) {
 		"dead target":          {"verify", []string{"--target-endpoint-url", dead}, nil, []string{"the target table", "can't be reached", "check the endpoint URL"}},
 		"no credentials":       {"seed", nil, keyless, []string{"no AWS credentials were found for the source", "set AWS_PROFILE or AWS_ACCESS_KEY_ID"}},
 		"no checkpoint folder": {"seed", []string{"--checkpoint", "no/such/c.json"}, nil, []string{"can't be written", "give another --checkpoint"}},
+		"no rejects folder":    {"seed", []string{"--rejects", "no/such/r.jsonl"}, nil, []string{"the file for refused items can't be written", "give another --rejects"}},
+		"folder of rejects":    {"seed", []string{"--rejects", filepath.Dir(occupied)}, nil, []string{"the file for refused items can't be written", "give another --rejects"}},
 		"not a checkpoint":     {"seed", []string{"--checkpoint", occupied}, nil, []string{occupied, "use --restart to start over, or give another --checkpoint"}},
 		"not of replicate":     {"replicate", []string{"--checkpoint", occupied}, nil, []string{occupied, "use --restart to start over, or give another --checkpoint"}},
 		"no report folder":     {"verify", []string{"--report", "no/such/r.jsonl"}, nil, []string{"the report can't be written", "give another --report"}},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -17,6 +18,10 @@ func TestSeedRejects(t *testing.T) {
 	ts.target = testkit.CreateTable(t, ts.db, testkit.TableSpec{Hash: "id:S", Index: "g:N"})
 	testkit.Put(t, ts.db, ts.source, testkit.Item("id", `a "bad" one`, "g", "not a number"))
 	path := filepath.Join(t.TempDir(), "rejects.jsonl")
+	const earlier = "of an earlier run\n"
+	if err := os.WriteFile(path, []byte(earlier), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	done := ts.run("seed", "--output", "json", "--rejects", path).want(3)
 	if !strings.Contains(done.stderr, "refused") || !strings.Contains(done.stderr, path) || strings.Count(done.stderr, "\n") != 1 {
 		t.Errorf("stderr: %s", done)
@@ -25,6 +30,10 @@ func TestSeedRejects(t *testing.T) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	data, kept := bytes.CutPrefix(data, []byte(earlier))
+	if !kept {
+		t.Errorf("what the file held is gone: %s", data)
 	}
 	var reject struct {
 		Key    map[string]map[string]string

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"reseal/internal/refuse"
 	"reseal/seed"
 
 	"github.com/spf13/cobra"
@@ -63,6 +66,9 @@ say) are named in the file of --rejects, the rest is copied, and the exit status
 			o.Checkpoint = seed.DefaultCheckpoint(o.SourceTable, o.TargetTable)
 		}
 		rejects := rejects{path: cmp.Or(rejectsPath, seed.DefaultRejects(o.SourceTable, o.TargetTable))}
+		if err := rejects.check(); err != nil {
+			return err
+		}
 		o.Reject = rejects.write
 		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
 		o.Progress = progress.seed
@@ -146,22 +152,43 @@ func printPlan(out io.Writer, p seed.Estimate) error {
 	), notes(out, p.Notes))
 }
 
-// rejects is the file of --rejects. It comes into being with the first item that is refused; a resumed seed adds to it.
+// rejects is the file of --rejects. It comes into being with the first item that is refused. What it holds already stays: a
+// resumed seed adds to it.
 type rejects struct {
 	path string
 	file *os.File
 }
 
+// check refuses a path that can't be written, without writing anything.
+func (r *rejects) check() error {
+	file, err := os.OpenFile(r.path, os.O_APPEND|os.O_WRONLY, reportMode)
+	if err == nil {
+		err = file.Close()
+	} else if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.ReadDir(filepath.Dir(r.path))
+	}
+	if err != nil {
+		return refuse.Because(err, "give another --rejects", "the file for refused items can't be written (%s)", err)
+	}
+	return nil
+}
+
 func (r *rejects) write(reject seed.Reject) error {
 	if r.file == nil {
 		var err error
-		if r.file, err = os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, reportMode); err != nil {
+		if r.file, err = os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, reportMode); err == nil {
+			err = r.file.Chmod(reportMode) // it may be older
+		}
+		if err != nil {
 			return fmt.Errorf("open rejects: %w", err)
 		}
 	}
 	line, err := json.Marshal(reject)
 	if err == nil {
 		_, err = r.file.Write(append(line, '\n'))
+	}
+	if err == nil {
+		err = r.file.Sync() // before the checkpoint tells that it was refused
 	}
 	if err != nil {
 		return fmt.Errorf("write rejects: %w", err)
@@ -173,7 +200,7 @@ func (r *rejects) close() error {
 	if r.file == nil {
 		return nil
 	}
-	if err := errors.Join(r.file.Sync(), r.file.Close()); err != nil {
+	if err := r.file.Close(); err != nil {
 		return fmt.Errorf("write rejects: %w", err)
 	}
 	return nil

@@ -187,6 +187,19 @@ func TestSeedInterrupted(t *testing.T) {
 	}
 }
 
+// TestSeedTwice starts a second seed beside the first one: it is refused, and the first goes on.
+func TestSeedTwice(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 80)
+	reached, _ := ts.halfway()
+	first := start(t, command{args: ts.args("seed", "--segments", "4")})
+	first.reach("it was half-way", reached.c)
+	second := start(t, command{folder: first.folder, args: ts.args("seed", "--segments", "4", "--restart")}).await()
+	second.want(2).says("another seed is using the checkpoint", ts.checkpoint(), "wait until it has ended, or give another --checkpoint")
+	first.signal(syscall.SIGINT)
+	ts.resume(first.await().want(130), "--segments", "4").wroteNothing()
+}
+
 // TestSeedInterruptedInWrite lets a batch end that is under way when the signal comes: its keys are not left uncertain.
 func TestSeedInterruptedInWrite(t *testing.T) {
 	t.Parallel()

@@ -22,7 +22,7 @@ func Write(path string, data []byte) error {
 // one.
 func WriteBy(path string, fill func(io.Writer) error) error {
 	dir, name := filepath.Dir(path), filepath.Base(path)
-	tmp, err := os.CreateTemp(dir, "."+name+".*")
+	tmp, err := os.CreateTemp(dir, temporaryPrefix(path)+"*")
 	if err != nil {
 		return fmt.Errorf("create temporary file: %w", err)
 	}
