@@ -134,7 +134,7 @@ type run struct {
 	writes   *capacity.Limiter // of the target
 	scanner  *scan.Scanner
 	converge *converge.Converger
-	settling *capacity.Limiter // counts the reads of the target
+	settling *capacity.Limiter // of reads of the target, which are few
 	lifetime time.Duration     // of a request, after which it can't be carried out any more
 	lost     *ledger
 	position *checkpoint
@@ -191,7 +191,7 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		pair:     pair,
 		reads:    o.readBudget().ReadLimiter(pair.Source.Raw),
 		writes:   o.writeBudget().WriteLimiter(pair.Target.Raw),
-		settling: capacity.NewLimiter(0),
+		settling: capacity.Budget{}.ReadLimiter(pair.Target.Raw),
 		lost:     newLedger(),
 		room:     room.New(),
 		start:    time.Now(),

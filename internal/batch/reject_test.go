@@ -1,6 +1,7 @@
 package batch_test
 
 import (
+	"encoding/json"
 	"bytes"
 	"errors"
 	"slices"
@@ -125,5 +126,40 @@ func TestSplitByUnits(t *testing.T) {
 		if !slices.Equal(keys, keysOf(ops)) {
 			t.Errorf("%g units a second: the order has changed", rate)
 		}
+	}
+}
+
+// What a table's local indexes take of its units is reserved too, once it is known, and batches are cut by it.
+func TestWriteReservesForIndexes(t *testing.T) {
+	k := newKit(t)
+	const rate, each = 1000, 20 // of units a second, and of units that a request is to take
+	k.writer.Limiter = capacity.NewLimiter(rate)
+	k.proxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		fields := k.forward(x)
+		var items struct{ RequestItems map[string][]json.RawMessage }
+		if err := json.Unmarshal(x.Body, &items); err != nil {
+			t.Error(err)
+		}
+		n := len(items.RequestItems[k.table])
+		fields["ConsumedCapacity"] = marshal([]any{map[string]any{
+			"TableName": k.table, "CapacityUnits": 4 * n, "Table": map[string]any{"CapacityUnits": n},
+			"LocalSecondaryIndexes": map[string]any{"a": map[string]any{"CapacityUnits": n}, "b": map[string]any{"CapacityUnits": 2 * n}},
+		}})
+		return body(string(marshal(fields)))
+	})
+	ops := puts(t, each, "v")
+	if n := len(k.writer.Split(ops)); n != 1 {
+		t.Errorf("%d batches at first, want 1", n)
+	}
+	for range 20 {
+		if _, err := k.writer.Write(t.Context(), ops); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(k.writer.Split(ops)); n != 4 && n != 5 {
+		t.Errorf("%d batches of four units for each item, want 4 or 5", n)
+	}
+	if used := k.writer.Limiter.Used(); used != 20*each*4 {
+		t.Errorf("%g units", used)
 	}
 }

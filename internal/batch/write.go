@@ -71,7 +71,9 @@ type Writer struct {
 func Split(ops []Op) [][]Op { return split(ops, math.Inf(1)) }
 
 // Split is the function Split with batches that also take no more of the writer's budget than one request should.
-func (w *Writer) Split(ops []Op) [][]Op { return split(ops, w.Limiter.RequestUnits()) }
+func (w *Writer) Split(ops []Op) [][]Op {
+	return split(ops, w.Limiter.RequestUnits()/w.Limiter.Overhead())
+}
 
 func split(ops []Op, maxUnits float64) [][]Op {
 	var batches [][]Op
@@ -197,10 +199,11 @@ var errUnprocessed = errors.New("the table keeps leaving items unprocessed: it i
 
 // attempt sends the pending writes once and returns what is left of them.
 func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outcome, map[string]Op, error) {
-	estimate := 0.0
+	units := 0.0
 	for _, op := range pending {
-		estimate += op.writeUnits()
+		units += op.writeUnits()
 	}
+	estimate := units * w.Limiter.Overhead()
 	if err := w.Limiter.Reserve(ctx, estimate); err != nil {
 		return call.NotSent, pending, err
 	}
@@ -224,6 +227,7 @@ func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outco
 		w.Limiter.SettleThrottled(estimate, answer.consumed)
 	} else {
 		w.Limiter.Settle(estimate, answer.consumed)
+		w.Limiter.Learn(units, answer.consumed)
 	}
 	if err != nil {
 		return call.Unknown, pending, err

@@ -30,20 +30,53 @@ const (
 
 // ReadLimiter is the limiter for reading the table.
 func (b Budget) ReadLimiter(td *types.TableDescription) *Limiter {
-	warm := NewTableReads
-	if w := td.WarmThroughput; w != nil && aws.ToInt64(w.ReadUnitsPerSecond) > 0 {
-		warm = int(*w.ReadUnitsPerSecond)
-	}
-	return b.limiter(ProvisionedReads(td), float64(warm))
+	return b.limiter(ProvisionedReads(td), WarmReads(td))
 }
 
 // WriteLimiter is the limiter for writing the table.
 func (b Budget) WriteLimiter(td *types.TableDescription) *Limiter {
-	warm := NewTableWrites
-	if w := td.WarmThroughput; w != nil && aws.ToInt64(w.WriteUnitsPerSecond) > 0 {
-		warm = int(*w.WriteUnitsPerSecond)
+	return b.limiter(ProvisionedWrites(td), WarmWrites(td))
+}
+
+// WarmReads is the read units a second that a table on demand serves at once: its warm throughput, or that of a new table, but
+// no more than the most that its owner allows.
+func WarmReads(td *types.TableDescription) float64 {
+	units := float64(NewTableReads)
+	if w := td.WarmThroughput; w != nil {
+		units = orElse(w.ReadUnitsPerSecond, units)
 	}
-	return b.limiter(ProvisionedWrites(td), float64(warm))
+	if most := td.OnDemandThroughput; most != nil {
+		units = min(units, orElse(most.MaxReadRequestUnits, units))
+	}
+	return units
+}
+
+// WarmWrites is the write units a second that a table on demand and each of its indexes serve at once: see WarmReads.
+func WarmWrites(td *types.TableDescription) float64 {
+	units := float64(NewTableWrites)
+	if w := td.WarmThroughput; w != nil {
+		units = orElse(w.WriteUnitsPerSecond, units)
+	}
+	if most := td.OnDemandThroughput; most != nil {
+		units = min(units, orElse(most.MaxWriteRequestUnits, units))
+	}
+	for _, index := range td.GlobalSecondaryIndexes {
+		if w := index.WarmThroughput; w != nil {
+			units = min(units, orElse(w.WriteUnitsPerSecond, units))
+		}
+		if most := index.OnDemandThroughput; most != nil {
+			units = min(units, orElse(most.MaxWriteRequestUnits, units))
+		}
+	}
+	return units
+}
+
+// orElse is the value, or another one where there is none; DynamoDB has 0 or -1 for "none" too.
+func orElse(value *int64, otherwise float64) float64 {
+	if n := aws.ToInt64(value); n > 0 {
+		return float64(n)
+	}
+	return otherwise
 }
 
 // limiter: the user's units; or a share of the table's, 80 % if the user gave none; or, for a table on demand, what it serves.

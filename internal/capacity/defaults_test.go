@@ -52,6 +52,13 @@ func TestDefaults(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	given := types.TableDescription{ProvisionedThroughput: provisioned(100, 50)}
+	most := types.TableDescription{
+		OnDemandThroughput: &types.OnDemandThroughput{MaxReadRequestUnits: aws.Int64(500), MaxWriteRequestUnits: aws.Int64(-1)},
+		GlobalSecondaryIndexes: []types.GlobalSecondaryIndexDescription{
+			{WarmThroughput: &types.GlobalSecondaryIndexWarmThroughputDescription{WriteUnitsPerSecond: aws.Int64(3000)}},
+			{OnDemandThroughput: &types.OnDemandThroughput{MaxReadRequestUnits: aws.Int64(1), MaxWriteRequestUnits: aws.Int64(200)}},
+		},
+	}
 	warm := types.TableDescription{WarmThroughput: &types.TableWarmThroughputDescription{ReadUnitsPerSecond: aws.Int64(20_000), WriteUnitsPerSecond: aws.Int64(9000)}}
 	for _, test := range []struct {
 		name        string
@@ -65,6 +72,8 @@ func TestBudget(t *testing.T) {
 		{"all", Budget{Share: 1}, given, 100, 50},
 		{"share on demand", Budget{Share: 0.5}, types.TableDescription{}, 6000, 2000},
 		{"warm", Budget{}, warm, 20_000, 9000},
+		{"the most allowed", Budget{}, most, 500, 200},
+		{"share of the most allowed", Budget{Share: 0.5}, most, 250, 100},
 		{"share of warm", Budget{Share: 0.1}, warm, 2000, 900},
 	} {
 		if reads, writes := test.budget.ReadLimiter(&test.table).Rate(), test.budget.WriteLimiter(&test.table).Rate(); reads != test.read || writes != test.write {

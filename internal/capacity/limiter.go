@@ -32,6 +32,7 @@ type Limiter struct {
 
 	mu        sync.Mutex
 	credit    int // tokens that were waited for and given back; at most what requests in flight had reserved
+	overhead  float64
 	used      Consumed
 	throttled int64
 }
@@ -77,6 +78,25 @@ func (l *Limiter) RequestUnits() float64 {
 		return math.Inf(1)
 	}
 	return max(1, l.Rate()*requestShare)
+}
+
+// Overhead is what a unit of an item's own has cost lately, at least 1: its entries in local secondary indexes, the larger item
+// or the other index key that it replaced, all cost units that the item doesn't tell. Estimates are to be multiplied by it.
+func (l *Limiter) Overhead() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(1, l.overhead)
+}
+
+// Learn tells what a request whose items have so many units of their own has consumed.
+func (l *Limiter) Learn(units float64, consumed Consumed) {
+	const weight = 0.2 // of the newest
+	if units <= 0 || consumed.Limiting <= 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.overhead = (1-weight)*max(1, l.overhead) + weight*consumed.Limiting/units
 }
 
 // Reserve waits until the budget has room for the estimated units. It returns the context's error, and takes nothing of the

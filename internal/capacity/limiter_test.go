@@ -253,14 +253,36 @@ func TestUnits(t *testing.T) {
 		GlobalSecondaryIndexes: map[string]types.Capacity{"a": capacity(5), "b": capacity(2)},
 		LocalSecondaryIndexes:  map[string]types.Capacity{"c": capacity(4)},
 	}, types.ConsumedCapacity{CapacityUnits: aws.Float64(1), Table: &types.Capacity{CapacityUnits: aws.Float64(1)}})
-	if got.Units != 15 || got.Limiting != 6 || len(got.Indexes) != 3 || got.Indexes["a"] != 5 || got.Indexes["c"] != 4 {
-		t.Errorf("consumed %+v, want 15 in all, 6 of them limiting", got)
+	// The local index takes units of the table: 3 and 4 and the other entry's 1 are more than any global index's.
+	if got.Units != 15 || got.Limiting != 8 || len(got.Indexes) != 3 || got.Indexes["a"] != 5 || got.Indexes["c"] != 4 {
+		t.Errorf("consumed %+v, want 15 in all, 8 of them limiting", got)
+	}
+	if global := Units(types.ConsumedCapacity{
+		CapacityUnits: aws.Float64(9), Table: &table,
+		GlobalSecondaryIndexes: map[string]types.Capacity{"a": capacity(4), "b": capacity(2)},
+	}); global.Units != 9 || global.Limiting != 4 {
+		t.Errorf("consumed %+v, want 4 limiting", global)
 	}
 	l := NewLimiter(0)
 	l.Settle(0, got)
 	l.Settle(0, got)
 	if by := l.UsedByIndex(); l.Used() != 30 || by["b"] != 4 {
 		t.Errorf("used %g, by index %v", l.Used(), by)
+	}
+}
+
+// What items cost beyond their own units is found out, and forgotten again.
+func TestOverhead(t *testing.T) {
+	l := NewLimiter(1000)
+	for _, step := range []struct{ units, limiting, least, most float64 }{
+		{10, 5, 1, 1}, {10, 0, 1, 1}, {0, 5, 1, 1}, {10, 30, 2.9, 3}, {10, 10, 1, 1.1}, {10, 2, 1, 1},
+	} {
+		for range 20 {
+			l.Learn(step.units, Of(step.limiting))
+		}
+		if got := l.Overhead(); got < step.least || got > step.most {
+			t.Errorf("after %g units for %g: %g, want %g to %g", step.limiting, step.units, got, step.least, step.most)
+		}
 	}
 }
 
