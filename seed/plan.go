@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"reseal/internal/capacity"
 	"reseal/internal/item"
 	"reseal/internal/scan"
 
@@ -61,9 +62,13 @@ func Plan(ctx context.Context, options Options, prices Prices) (Estimate, error)
 		Items: r.pair.Source.Items, Bytes: r.pair.Source.Bytes, SampledItems: s.items, SampledUnits: r.reads.Used(),
 		Notes: r.notes(ctx),
 	}
-	if s.whole {
+	switch {
+	case s.whole:
 		e.Items, e.Bytes = s.items, s.bytes
-	} else {
+	case e.Items < s.items:
+		e.Items, e.Bytes = s.items, s.bytes
+		e.Notes = append(e.Notes, "DescribeTable tells fewer items than the sample has, so the figures are those of the sample: the table has more")
+	default:
 		e.Notes = append(e.Notes, "items and bytes are DescribeTable's, which AWS updates about every six hours")
 	}
 	r.extrapolate(&e, s)
@@ -75,16 +80,16 @@ func Plan(ctx context.Context, options Options, prices Prices) (Estimate, error)
 // sampled is what sampled pages would cost.
 type sampled struct {
 	items, bytes  int64
-	scan          float64 // units that the pages cost
-	check, write  float64 // units of one consistent read and one write of each item
-	indexes       map[string]float64
-	whole         bool // the sample is the whole table
+	scan          float64            // units that the pages cost
+	check, write  float64            // units of one consistent read and one write of each item
+	local, global map[string]float64 // units of each index
+	whole         bool               // the sample is the whole table
 	segmentsEnded int
 }
 
 // sample reads the first page of segments that lie evenly among all.
 func (r *run) sample(ctx context.Context) (sampled, error) {
-	s := sampled{indexes: map[string]float64{}}
+	s := sampled{local: map[string]float64{}, global: map[string]float64{}}
 	n := min(r.options.Segments, maxSampled)
 	for i := range n {
 		page, err := r.scanner.Page(ctx, i*r.options.Segments/n, r.options.Segments, nil)
@@ -100,9 +105,10 @@ func (r *run) sample(ctx context.Context) (sampled, error) {
 			s.check += it.ReadUnits()
 			s.write += it.WriteUnits()
 			for _, index := range r.pair.Target.Raw.GlobalSecondaryIndexes {
-				if projected, is := project(it, index, r.pair.Source.Schema); is {
-					s.indexes[aws.ToString(index.IndexName)] += projected.WriteUnits()
-				}
+				s.global[aws.ToString(index.IndexName)] += r.indexUnits(it, index.KeySchema, index.Projection)
+			}
+			for _, index := range r.pair.Target.Raw.LocalSecondaryIndexes {
+				s.local[aws.ToString(index.IndexName)] += r.indexUnits(it, index.KeySchema, index.Projection)
 			}
 		}
 	}
@@ -111,22 +117,22 @@ func (r *run) sample(ctx context.Context) (sampled, error) {
 	return s, nil
 }
 
-// project is the item as the index holds it; not at all if it lacks one of the index's keys.
-func project(it item.Item, index types.GlobalSecondaryIndexDescription, schema item.Schema) (item.Item, bool) {
+// indexUnits is what the item costs an index: the units of what is projected of it; none if it lacks one of the index's keys.
+func (r *run) indexUnits(it item.Item, keys []types.KeySchemaElement, projection *types.Projection) float64 {
 	attributes := it.Attributes()
-	names := []string{schema.Hash.Name, schema.Range.Name}
-	for _, key := range index.KeySchema {
+	names := []string{r.pair.Source.Schema.Hash.Name, r.pair.Source.Schema.Range.Name}
+	for _, key := range keys {
 		name := aws.ToString(key.AttributeName)
 		if _, has := attributes[name]; !has {
-			return item.Item{}, false
+			return 0
 		}
 		names = append(names, name)
 	}
-	if index.Projection != nil && index.Projection.ProjectionType == types.ProjectionTypeAll {
-		return it, true
+	if projection != nil && projection.ProjectionType == types.ProjectionTypeAll {
+		return it.WriteUnits()
 	}
-	if index.Projection != nil {
-		names = append(names, index.Projection.NonKeyAttributes...)
+	if projection != nil {
+		names = append(names, projection.NonKeyAttributes...)
 	}
 	projected := map[string]types.AttributeValue{}
 	for name, value := range attributes {
@@ -134,7 +140,7 @@ func project(it item.Item, index types.GlobalSecondaryIndexDescription, schema i
 			projected[name] = value
 		}
 	}
-	return item.Of(projected), true
+	return item.Of(projected).WriteUnits()
 }
 
 // extrapolate takes every item to be like those of the sample.
@@ -148,49 +154,105 @@ func (r *run) extrapolate(e *Estimate, s sampled) {
 	if r.converge.Recheck {
 		e.ReadUnits += math.Round(s.check * scale)
 	}
-	limiting := s.write
 	e.WriteUnits = math.Round(s.write * scale)
-	for name, units := range s.indexes {
+	index := func(name string, units float64) {
 		if e.IndexWriteUnits == nil {
 			e.IndexWriteUnits = map[string]float64{}
 		}
 		e.IndexWriteUnits[name] = math.Round(units * scale)
 		e.WriteUnits += e.IndexWriteUnits[name]
+	}
+	limiting := s.write // see capacity.Consumed
+	for name, units := range s.local {
+		index(name, units)
+		limiting += units
+	}
+	for name, units := range s.global {
+		index(name, units)
 		limiting = max(limiting, units)
 	}
-	e.Seconds = max(e.ReadUnits/r.reads.Rate(), limiting*scale/r.writes.Rate())
+	reads := served(r.reads, capacity.ProvisionedReads(r.pair.Source.Raw))
+	writes := served(r.writes, capacity.ProvisionedWrites(r.pair.Target.Raw))
+	e.Seconds = max(e.ReadUnits/reads, limiting*scale/writes)
 	e.FitsStream = e.Seconds < streamKeeps.Seconds()
 	if !e.FitsStream {
 		e.Notes = append(e.Notes, "it takes longer than the 24 hours for which the stream keeps a record: replication must run all through it, without a pause")
 	}
 }
 
+// served is the units a second that a table gives at the limiter's rate: no more than are provisioned, if any are.
+func served(limiter *capacity.Limiter, provisioned float64) float64 {
+	if provisioned > 0 {
+		return min(limiter.Rate(), provisioned)
+	}
+	return limiter.Rate()
+}
+
 // notes are the warnings that matter before a seed.
 func (r *run) notes(ctx context.Context) []string {
-	notes := []string{}
+	notes := append([]string{}, r.limitNotes()...)
 	td := r.pair.Target.Raw
-	if p := td.ProvisionedThroughput; p == nil || aws.ToInt64(p.WriteCapacityUnits) == 0 {
-		notes = append(notes, fmt.Sprintf("the target is on demand and serves %.0f write units a second at the start; reseal finds out what it can take, "+
-			"and setting its warm throughput before saves that time", r.writes.Rate()))
+	if n := len(td.GlobalSecondaryIndexes) + len(td.LocalSecondaryIndexes); n > 0 {
+		notes = append(notes, fmt.Sprintf("the target has %s, each of which costs write units of its own", plural(n, "secondary index", "secondary indexes")))
 	}
-	if n := len(td.GlobalSecondaryIndexes); n > 0 {
-		notes = append(notes, fmt.Sprintf("the target has %d global secondary indexes, each of which costs write units of its own", n))
+	if class := td.TableClassSummary; class != nil && class.TableClass == types.TableClassStandardInfrequentAccess {
+		notes = append(notes, "the target's table class is Standard-IA, whose units cost more than the prices taken here, if none were given")
 	}
-	type ttl interface {
-		DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
-	}
-	if client, is := r.options.Source.(ttl); is {
-		out, err := client.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &r.options.SourceTable})
-		switch {
-		case err != nil:
-			notes = append(notes, "whether the source has a time to live was not checked")
-		case out.TimeToLiveDescription != nil && out.TimeToLiveDescription.TimeToLiveStatus == types.TimeToLiveStatusEnabled:
-			notes = append(notes, fmt.Sprintf("the source has a time to live (attribute %s): an item may expire on one side before the other, which verify then sees as a difference for a while",
-				aws.ToString(out.TimeToLiveDescription.AttributeName)))
-		}
-	}
+	notes = append(notes, r.expiryNote(ctx)...)
 	if r.options.Segments > scan.MaxSegments/1000 {
 		notes = append(notes, "so many segments cost at least half a read unit each, even where they are empty")
 	}
 	return notes
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "a " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// limitNotes tell where the tables serve less than the limits given, or less at first than they might.
+func (r *run) limitNotes() []string {
+	var notes []string
+	provisionedOnly := func(limiter *capacity.Limiter, provisioned float64, what string) {
+		if provisioned > 0 && limiter.Rate() > provisioned {
+			notes = append(notes, fmt.Sprintf("the limit of %.0f %s is more than the %.0f provisioned, which the time is reckoned with: it would be throttled",
+				limiter.Rate(), what, provisioned))
+		}
+	}
+	provisionedOnly(r.reads, capacity.ProvisionedReads(r.pair.Source.Raw), "read units a second")
+	writes := capacity.ProvisionedWrites(r.pair.Target.Raw)
+	provisionedOnly(r.writes, writes, "write units a second")
+	warm := capacity.WarmWrites(r.pair.Target.Raw)
+	switch limited := r.options.WriteUnits > 0 || r.options.WriteShare > 0; {
+	case writes > 0:
+	case !limited:
+		notes = append(notes, fmt.Sprintf("the target is on demand and serves %.0f write units a second at the start; reseal finds out what it can take, "+
+			"and setting its warm throughput before saves that time", warm))
+	case r.writes.Rate() > warm:
+		notes = append(notes, fmt.Sprintf("the target is on demand and serves %.0f write units a second at the start, which is less than the limit: "+
+			"it is throttled until it has grown, unless its warm throughput is set before", warm))
+	}
+	return notes
+}
+
+// expiryNote tells of a time to live of the source's.
+func (r *run) expiryNote(ctx context.Context) []string {
+	type ttl interface {
+		DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
+	}
+	client, is := r.options.Source.(ttl)
+	if !is {
+		return nil
+	}
+	out, err := client.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &r.options.SourceTable})
+	switch {
+	case err != nil:
+		return []string{"whether the source has a time to live was not checked"}
+	case out.TimeToLiveDescription != nil && out.TimeToLiveDescription.TimeToLiveStatus == types.TimeToLiveStatusEnabled:
+		return []string{fmt.Sprintf("the source has a time to live (attribute %s): an item may expire on one side before the other, "+
+			"which verify then sees as a difference for a while", aws.ToString(out.TimeToLiveDescription.AttributeName))}
+	}
+	return nil
 }

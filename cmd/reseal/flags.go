@@ -23,7 +23,7 @@ var remedies = map[string]string{
 	"bool":     "give true or false, or nothing for true",
 	"units":    "give a number of units a second, above 0, or a percentage such as 50%",
 	"int|auto": "give a number from 1 to 1,000,000, or auto",
-	"float64":  "give a number of dollars",
+	"usd":      "give a number of dollars, 0 or more",
 	"uint64":   "give a whole number, not below 0",
 	"percent":  "give a percentage above 0 and below 100, such as 1%",
 	"size":     "give a size above 0, such as 256MiB",
@@ -160,6 +160,29 @@ func (s *shareFlag) Set(text string) error {
 }
 
 func (s *shareFlag) Type() string { return "percent" }
+
+// dollarsFlag is a price, 0 or more.
+type dollarsFlag float64
+
+var _ pflag.Value = (*dollarsFlag)(nil)
+
+func (d *dollarsFlag) String() string { return strconv.FormatFloat(float64(*d), 'g', -1, 64) }
+
+func (d *dollarsFlag) Set(text string) error {
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(value >= 0) || math.IsInf(value, 0) {
+		return fmt.Errorf("dollars: %q", text)
+	}
+	*d = dollarsFlag(value)
+	return nil
+}
+
+func (d *dollarsFlag) Type() string { return "usd" }
+
+// price defines a flag of dollars that has a value already.
+func price(f *pflag.FlagSet, value *float64, name, usage string) {
+	f.Var((*dollarsFlag)(value), name, usage)
+}
 
 // segmentsFlag is a number of segments, or auto.
 type segmentsFlag int

@@ -57,6 +57,8 @@ func TestBadCommandLine(t *testing.T) {
 		"zero write units":      {on("seed", "--write-units", "0"), []string{`--write-units "0"`, "above 0"}},
 		"infinite write units":  {on("seed", "--write-units", "inf"), []string{`--write-units "inf"`, "above 0"}},
 		"units in words":        {on("seed", "--write-units", "fast"), []string{`--write-units "fast"`, "above 0"}},
+		"negative price":        {on("seed", "--dry-run", "--price-write-million", "-1"), []string{`--price-write-million "-1"`, "dollars, 0 or more"}},
+		"price in words":        {on("seed", "--dry-run", "--price-read-million", "nan"), []string{`--price-read-million "nan"`, "dollars, 0 or more"}},
 		"no memory":             {on("verify", "--max-memory", "0"), []string{`--max-memory "0"`, "such as 256MiB"}},
 		"negative memory":       {on("verify", "--max-memory", "-1MiB"), []string{`--max-memory "-1MiB"`, "such as 256MiB"}},
 		"memory in words":       {on("verify", "--max-memory", "lots"), []string{`--max-memory "lots"`, "such as 256MiB"}},

@@ -25,7 +25,7 @@ func seedCommand() *cobra.Command {
 	var o seed.Options
 	var readUnits, writeUnits unitsFlag
 	var dryRun bool
-	var prices seed.Prices
+	prices := seed.DefaultPrices
 	var rejectsPath string
 	segments := segmentsFlag(seed.DefaultSegments)
 	cmd := &cobra.Command{
@@ -97,10 +97,10 @@ say) are named in the file of --rejects, the rest is copied, and the exit status
 		f.BoolVar(&o.Restart, "restart", false, "start over, whatever the checkpoint says")
 		text(f, &rejectsPath, "rejects", "file", "where to name items that the target refuses\n(default: ./reseal-rejects-SOURCE-to-TARGET.jsonl)")
 		f.BoolVar(&dryRun, "dry-run", false, "check the tables, read a page of each segment, and estimate units, time and cost")
-		f.Float64Var(&prices.WriteMillion, "price-write-million", seed.DefaultPrices.WriteMillion, "dollars for a million write units on demand, here of us-east-1")
-		f.Float64Var(&prices.ReadMillion, "price-read-million", seed.DefaultPrices.ReadMillion, "dollars for a million read units on demand")
-		f.Float64Var(&prices.WriteUnitHour, "price-write-unit-hour", seed.DefaultPrices.WriteUnitHour, "dollars for a provisioned write unit for an hour")
-		f.Float64Var(&prices.ReadUnitHour, "price-read-unit-hour", seed.DefaultPrices.ReadUnitHour, "dollars for a provisioned read unit for an hour")
+		price(f, &prices.WriteMillion, "price-write-million", "dollars for a million write units on demand, here of us-east-1")
+		price(f, &prices.ReadMillion, "price-read-million", "dollars for a million read units on demand")
+		price(f, &prices.WriteUnitHour, "price-write-unit-hour", "dollars for a provisioned write unit for an hour")
+		price(f, &prices.ReadUnitHour, "price-read-unit-hour", "dollars for a provisioned read unit for an hour")
 	})
 	return cmd
 }
