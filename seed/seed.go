@@ -25,6 +25,7 @@ import (
 	"reseal/internal/ticker"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 )
 
 // SourceAPI is what a seed asks of the source table's client; *dynamodb.Client has it.
@@ -139,7 +140,11 @@ type run struct {
 	lost     *ledger
 	position *checkpoint
 	room     *room.Room
+	active   *semaphore.Weighted // one for each segment under way
+	hot      *semaphore.Weighted // or one of these, if the target has throttled it
 	start    time.Time
+
+	running, slow atomic.Int64 // segments under way, and those of them that the target throttles
 
 	rejecting                sync.Mutex // held while Options.Reject is called
 	read, written            atomic.Int64
@@ -194,8 +199,11 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		settling: capacity.Budget{}.ReadLimiter(pair.Target.Raw),
 		lost:     newLedger(),
 		room:     room.New(),
+		active:   semaphore.NewWeighted(maxActiveSegments),
+		hot:      semaphore.NewWeighted(maxActiveSegments),
 		start:    time.Now(),
 	}
+	r.writes.Partly(r.partlyThrottled)
 	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy, MaxItems: room.SmallPage}
 	r.converge = &converge.Converger{
 		Source:  &batch.Reader{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy},
@@ -216,6 +224,10 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	r.lifetime = r.position.lifetime()
 	return r, nil
 }
+
+// partlyThrottled tells whether the target throttles no more than half of the segments. Each of them is a contiguous part of the
+// source's hash space, and so mostly in one partition of the target: if all of it has too much to do, most of them are throttled.
+func (r *run) partlyThrottled() bool { return 2*r.slow.Load() <= r.running.Load() }
 
 // What a segment copies at the least, where round trips take 20 ms: its pages come one after the other, but many batches of a
 // page are under way at a time.
@@ -282,19 +294,20 @@ func (o Options) check() error {
 	return nil
 }
 
-// maxActiveSegments bounds the goroutines and the segments that the checkpoint has open, however many segments there are.
+// maxActiveSegments bounds the goroutines and the segments that the checkpoint has open, however many segments there are: so
+// many that go on, and as many that the target has throttled, so that these don't keep others from being begun.
 const maxActiveSegments = 32
 
 func (r *run) copy(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(min(r.options.Segments, maxActiveSegments))
 	for number := range scan.Spread(r.options.Segments) {
-		if groupCtx.Err() != nil {
-			break
+		if r.position.isDone(number) {
+			continue
 		}
-		if !r.position.isDone(number) {
-			group.Go(func() error { return r.segment(groupCtx, number) })
+		if r.active.Acquire(groupCtx, 1) != nil {
+			break // the group or ctx tells why
 		}
+		group.Go(func() error { return r.segment(groupCtx, number) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

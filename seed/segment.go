@@ -22,15 +22,50 @@ type segment struct {
 	number int
 	window int  // batches of a page that may be under way: fewer where the target throttles
 	slow   bool // the target throttled the last page
+	hot    bool // it once throttled one: the segment is in run.hot
 }
 
-// segment copies one segment, from where the checkpoint says.
+// setSlow notes whether the target throttles the segment's page.
+func (r *run) setSlow(s *segment, slow bool) {
+	if s.slow == slow {
+		return
+	}
+	s.slow = slow
+	if slow {
+		r.slow.Add(1)
+	} else {
+		r.slow.Add(-1)
+	}
+}
+
+// makeWay has another segment begun in place of one that the target throttles, if there aren't too many of those.
+func (r *run) makeWay(s *segment) {
+	if !s.hot && r.hot.TryAcquire(1) {
+		s.hot = true
+		r.active.Release(1)
+	}
+}
+
+// leave ends a segment.
+func (r *run) leave(s *segment) {
+	r.setSlow(s, false)
+	r.running.Add(-1)
+	if s.hot {
+		r.hot.Release(1)
+	} else {
+		r.active.Release(1)
+	}
+}
+
+// segment copies one segment, which has its place in run.active, from where the checkpoint says.
 func (r *run) segment(ctx context.Context, number int) error {
+	s := &segment{number: number, window: batchesInFlight}
+	r.running.Add(1)
+	defer r.leave(s)
 	after, err := r.position.start(number)
 	if err != nil {
 		return wrapSegment(number, err)
 	}
-	s := &segment{number: number, window: batchesInFlight}
 	for {
 		next, err := r.step(ctx, s, after)
 		if err != nil {
@@ -96,11 +131,13 @@ func (r *run) page(ctx context.Context, s *segment, after *item.Key, ops []batch
 	}
 	working, release := linger(ctx, stopGrace)
 	defer release()
-	s.slow = false
+	r.setSlow(s, false)
 	repeat := r.converge.Writer.Policy.Start()
 	for len(ops) > 0 {
 		left, err := r.round(ctx, working, s, ops)
 		if err == nil && left.Cause != nil {
+			r.setSlow(s, true)
+			r.makeWay(s)
 			err = s.throttled(ctx, repeat, left, len(ops))
 		}
 		if err != nil {
@@ -119,7 +156,6 @@ func (r *run) page(ctx context.Context, s *segment, after *item.Key, ops []batch
 // slowed down by itself, and neither the other segments' requests nor their part of the budget are spent on it. The window
 // opens by one when more went through than it holds, and is halved otherwise.
 func (s *segment) throttled(ctx context.Context, repeat *call.Repeat, left batch.Left, sent int) error {
-	s.slow = true
 	written := sent - len(left.Ops)
 	if written > s.window*batch.MaxWrites {
 		s.window = min(batchesInFlight, s.window+1)

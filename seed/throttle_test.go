@@ -3,6 +3,7 @@ package seed_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -94,13 +95,21 @@ func TestUnprocessedItemsShareBatches(t *testing.T) {
 // Partitions of the target that take nothing hold up neither the other segments nor the seed's end: as soon as everything else
 // is copied, they are served, and the rest follows.
 func TestHotPartitionsDoNotStallTheRest(t *testing.T) {
-	const segments, hotSegments = 16, 6
+	// Of many segments, more are hot than are under way at a time otherwise.
+	for segments, hot := range map[int]int{16: 6, 160: 60} {
+		t.Run(fmt.Sprintf("%d of %d segments", hot, segments), func(t *testing.T) { hotSegments(t, segments, hot) })
+	}
+}
+
+// hotSegments seeds into a target that takes nothing of the first segments until all others are copied.
+func hotSegments(t *testing.T, segments, hotSegments int) {
 	b := newBench(t, numbered(800))
 	b.options.Segments = segments
+	b.options.WriteUnits = 4000
 	hot := map[string]bool{}
 	for segment := range hotSegments {
 		out, err := b.db.Scan(t.Context(), &dynamodb.ScanInput{
-			TableName: &b.options.SourceTable, Segment: aws.Int32(int32(segment)), TotalSegments: aws.Int32(segments),
+			TableName: &b.options.SourceTable, Segment: aws.Int32(int32(segment)), TotalSegments: aws.Int32(int32(segments)),
 		})
 		if err != nil {
 			t.Fatal(err)

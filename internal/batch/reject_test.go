@@ -1,8 +1,8 @@
 package batch_test
 
 import (
-	"encoding/json"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"

@@ -8,7 +8,7 @@ import "time"
 //
 // It judges once in a window. After throttling, the rate becomes a little less than what was consumed in the window: that much
 // the table did serve, whatever was asked of it. If only one hot partition throttles, the others' part is in that figure too,
-// so they aren't slowed down. But a table that serves nothing for a moment (a partition splits) tells nothing of what it will
+// so they aren't slowed down; and where it is known that only a part of the table throttles, the rate stays. But a table that serves nothing for a moment (a partition splits) tells nothing of what it will
 // serve after it, so a window takes no more than half of the rate.
 type adaptive struct {
 	rate      float64 // units a second
@@ -16,6 +16,7 @@ type adaptive struct {
 	start     time.Time
 	units     float64 // consumed in this window
 	throttled bool    // something was, in this window
+	partly    func() bool
 }
 
 const (
@@ -29,7 +30,7 @@ const (
 )
 
 func newAdaptive(rate float64) *adaptive {
-	return &adaptive{rate: rate}
+	return &adaptive{rate: rate, partly: func() bool { return false }}
 }
 
 // consumed counts units and returns the rate that holds from now on, and whether it is another than before.
@@ -45,6 +46,7 @@ func (a *adaptive) consumed(now time.Time, units float64) (float64, bool) {
 	before, served := a.rate, a.units/elapsed.Seconds()
 	a.best = max(served, a.best*adaptForget)
 	switch {
+	case a.throttled && a.partly():
 	case a.throttled:
 		a.rate = max(adaptLeast, min(a.rate, served)*adaptDecrease, a.rate*adaptDrop)
 	case served >= a.rate*adaptUsed:

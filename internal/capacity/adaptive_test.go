@@ -83,6 +83,32 @@ func TestAdaptiveHoldsUnusedRate(t *testing.T) {
 	})
 }
 
+// A hot partition throttles a request in ten, minute after minute: that is no reason for the others to slow down.
+func TestAdaptiveWithHotPartition(t *testing.T) {
+	for partly, least := range map[bool]float64{true: 0.99, false: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			const rate = 1000
+			l := NewAdaptiveLimiter(rate)
+			l.Partly(func() bool { return partly })
+			start := time.Now()
+			for i := 0; time.Since(start) < time.Minute; i++ {
+				if err := l.Reserve(t.Context(), 10); err != nil {
+					t.Fatal(err)
+				}
+				if i%10 == 0 {
+					l.SettleThrottled(10, Consumed{})
+				} else {
+					l.Settle(10, Of(10))
+				}
+			}
+			mean := l.Used() / time.Minute.Seconds() / rate
+			if mean < least || mean > 1.01 || !partly && mean > 0.5 {
+				t.Errorf("only a part throttles: %t; %.2f of the rate is used", partly, mean)
+			}
+		})
+	}
+}
+
 // A table that serves nothing for a few seconds is not one that serves nothing.
 func TestAdaptiveRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,6 +29,7 @@ type Limiter struct {
 	bucket *rate.Limiter // nil: no limit, the units are only counted
 	turn   chan struct{} // held by the one that waits for the bucket
 	adapt  *adaptive     // nil: the rate is fixed
+	partly func() bool   // see Partly; may be nil
 
 	mu        sync.Mutex
 	credit    int // tokens that were waited for and given back; at most what requests in flight had reserved
@@ -52,6 +53,16 @@ func NewAdaptiveLimiter(unitsPerSecond float64) *Limiter {
 	l := NewLimiter(unitsPerSecond)
 	l.adapt = newAdaptive(unitsPerSecond)
 	return l
+}
+
+// Partly has the limiter ask whether it is only a part of the table that throttles at present, a hot partition. The rate doesn't
+// fall for that, and a throttled request's reservation is given back, for the others: whoever sends requests to that part must
+// slow them down by itself. It is to be called before the first request; f must not call the limiter.
+func (l *Limiter) Partly(f func() bool) {
+	l.partly = f
+	if l.adapt != nil {
+		l.adapt.partly = f
+	}
 }
 
 func (l *Limiter) setRate(unitsPerSecond float64) {
@@ -204,13 +215,17 @@ func (l *Limiter) correct(reserved, spent float64) {
 }
 
 // SettleThrottled is Settle for a request that was throttled, in whole or in part. Nothing of its reservation is given back: it
-// would let another request go at once, to be throttled as well.
+// would let another request go at once, to be throttled as well, unless only a part of the table throttles.
 func (l *Limiter) SettleThrottled(reserved float64, consumed Consumed) {
 	l.Throttle()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count(consumed)
-	l.correct(reserved, max(reserved, consumed.Limiting))
+	spent := consumed.Limiting
+	if l.partly == nil || !l.partly() {
+		spent = max(reserved, spent)
+	}
+	l.correct(reserved, spent)
 }
 
 // count adds what was consumed to the sum, and to what an adaptive limiter goes by.
