@@ -3,6 +3,11 @@
 // reseal switches the SDK's own retries off for data requests (see Once). Two things would be hidden by them: a throttled
 // request, which the capacity limiter has to know of, and a write whose first attempt was lost but may still land after the
 // second one was answered, which the convergence protocol has to know of.
+//
+// So the work is shared like this. The SDK signs and sends one attempt. This package decides whether there is another one, and
+// paces those of one request by exponential back-off with full jitter. The capacity limiter paces all requests together: it sees
+// every attempt, and counts, and on demand slows down for, every throttled one. Requests for which nothing of this matters
+// (DescribeTable, the token service's) have the SDK's own retries.
 package call
 
 import (

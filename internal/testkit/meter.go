@@ -26,15 +26,36 @@ type Limits struct {
 type Meter struct {
 	limits Limits
 
-	mu         sync.Mutex
-	read       bucket
-	write      bucket
-	partitions []bucket
-	start      time.Time // of the first write
-	seconds    []float64 // write units by second since start
-	last       time.Time // of the last write
-	requests   int
-	throttled  int
+	mu             sync.Mutex
+	read           bucket
+	write          bucket
+	partitions     []bucket
+	reads, writes  record
+	requests       int
+	throttled      int
+	inFlight, most int
+}
+
+// record is the units that were consumed.
+type record struct {
+	start, last time.Time // of the first and the last request
+	seconds     []float64 // units by second since start
+}
+
+func (r *record) count(now time.Time, units float64) {
+	if r.start.IsZero() {
+		r.start = now
+	}
+	r.last = now
+	second := int(now.Sub(r.start) / time.Second)
+	for len(r.seconds) <= second {
+		r.seconds = append(r.seconds, 0)
+	}
+	r.seconds[second] += units
+}
+
+func (r *record) copy() ([]float64, time.Duration) {
+	return append([]float64(nil), r.seconds...), r.last.Sub(r.start)
 }
 
 // bucket is a token bucket. It may be overdrawn by what is admitted last.
@@ -72,15 +93,33 @@ func NewMeter(l Limits) *Meter {
 
 // Hook meters Scan, BatchGetItem and BatchWriteItem and passes on everything else.
 func (m *Meter) Hook(x *Exchange) *Response {
+	var answer func(*Exchange) *Response
 	switch x.Op {
 	case "Scan", "BatchGetItem":
-		m.delay(x)
-		return m.reading(x)
+		answer = m.reading
 	case "BatchWriteItem":
-		m.delay(x)
-		return m.writing(x)
+		answer = m.writing
+	default:
+		return nil
 	}
-	return nil
+	m.enter(1)
+	defer m.enter(-1)
+	m.delay(x)
+	return answer(x)
+}
+
+func (m *Meter) enter(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inFlight += n
+	m.most = max(m.most, m.inFlight)
+}
+
+// MostInFlight is the most requests that were metered at a time.
+func (m *Meter) MostInFlight() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.most
 }
 
 func (m *Meter) delay(x *Exchange) {
@@ -106,7 +145,14 @@ func (m *Meter) Requests() (all, throttled int) {
 func (m *Meter) WriteUnits() ([]float64, time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]float64(nil), m.seconds...), m.last.Sub(m.start)
+	return m.writes.copy()
+}
+
+// ReadUnits is what WriteUnits is, of reads.
+func (m *Meter) ReadUnits() ([]float64, time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reads.copy()
 }
 
 // reading admits a read while the bucket holds anything, and takes what it cost.
@@ -139,6 +185,7 @@ func (m *Meter) reading(x *Exchange) *Response {
 	}
 	m.mu.Lock()
 	m.read.tokens -= one.CapacityUnits
+	m.reads.count(time.Now(), one.CapacityUnits)
 	m.mu.Unlock()
 	return &Response{Status: status, Body: body}
 }
@@ -253,7 +300,7 @@ func (m *Meter) admit(requests []json.RawMessage) (admitted, left []json.RawMess
 		m.write.tokens -= units
 		partition.tokens -= units
 		admitted = append(admitted, raw)
-		m.count(now, units)
+		m.writes.count(now, units)
 	}
 	if len(left) > 0 {
 		m.throttled++
@@ -265,16 +312,4 @@ func (m *Meter) partition(key string) *bucket {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(key))
 	return &m.partitions[int(hash.Sum32()%uint32(len(m.partitions)))]
-}
-
-func (m *Meter) count(now time.Time, units float64) {
-	if m.start.IsZero() {
-		m.start = now
-	}
-	m.last = now
-	second := int(now.Sub(m.start) / time.Second)
-	for len(m.seconds) <= second {
-		m.seconds = append(m.seconds, 0)
-	}
-	m.seconds[second] += units
 }
