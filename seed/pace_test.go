@@ -8,39 +8,12 @@ package seed_test
 import (
 	"fmt"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
 	"reseal/internal/testkit"
 	"reseal/seed"
-
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
-
-// sized makes n items of about the given size in bytes, with distinct keys.
-func sized(prefix string, n, size int) []attrs {
-	items := make([]attrs, n)
-	for i := range items {
-		key := fmt.Sprintf("%s-%06d", prefix, i)
-		fill := max(0, size-len("k")-len(key)-len("f"))
-		items[i] = attrs{
-			"k": &types.AttributeValueMemberS{Value: key},
-			"f": &types.AttributeValueMemberS{Value: strings.Repeat("x", fill)},
-		}
-	}
-	return items
-}
-
-// mixed makes items of 100 B, 1 KB, 11 KB and 300 KB, which cost a quarter of the units each.
-func mixed(units int) []attrs {
-	quarter := units / 4
-	var items []attrs
-	for name, size := range map[string]int{"tiny": 100, "small": 1024, "medium": 11 * 1024, "large": 300 * 1024} {
-		items = append(items, sized(name, quarter/max(1, size/1024), size)...)
-	}
-	return items
-}
 
 // pace seeds through a meter before the target, or the source, and returns what it saw.
 func pace(t *testing.T, items []attrs, limits testkit.Limits, atSource bool, change func(*seed.Options)) (seed.Result, *testkit.Meter) {
@@ -178,8 +151,6 @@ func (c paced) checkUnits(t *testing.T, r seed.Result) {
 		t.Errorf("%.1f read units, at least %.1f", r.ReadUnits, r.LeastReadUnits)
 	}
 }
-
-func text(value types.AttributeValue) string { return value.(*types.AttributeValueMemberS).Value }
 
 // Without a limit, a seed finds out within 20 seconds what a table on demand serves: at least 95 % of it, in the mean of three
 // seconds.
