@@ -184,7 +184,7 @@ func (r *run) round(ctx, working context.Context, s *segment, ops []batch.Op) (b
 		defer mu.Unlock()
 		return left.Cause != nil
 	}
-	batches := r.converge.Writer.Split(ops)
+	batches := r.converge.Split(ops)
 	sent := 0
 	for ; sent < len(batches) && ctx.Err() == nil && groupCtx.Err() == nil && !throttled(); sent++ {
 		ops := batches[sent]

@@ -179,9 +179,9 @@ func (s *settlement) lookAt(ctx context.Context, chunk []*candidate) error {
 	if err != nil {
 		return fmt.Errorf("read target: %w", err)
 	}
-	for _, c := range chunk {
-		source := s.run.expiry.without(sources[c.key.ID()], seen)
-		target := s.run.expiry.without(targets[c.key.ID()], seen)
+	for i, c := range chunk {
+		source := s.run.expiry.without(sources[i], seen)
+		target := s.run.expiry.without(targets[i], seen)
 		if err := c.observe(source, target, seen); err != nil {
 			return err
 		}

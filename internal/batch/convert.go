@@ -10,7 +10,7 @@ import (
 
 // What follows serves clients that aren't the SDK's, with attribute values instead of bytes (see wire.Reaches).
 
-func writeRequests(pending map[string]Op) []types.WriteRequest {
+func writeRequests(pending []Op) []types.WriteRequest {
 	requests := make([]types.WriteRequest, 0, len(pending))
 	for _, op := range pending {
 		if op.Item.Absent() {

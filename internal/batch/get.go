@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
 
-// maxReads is BatchGetItem's limit of keys (API reference).
-const maxReads = 100
+// MaxReads is BatchGetItem's limit of keys (API reference).
+const MaxReads = 100
 
 // ReadAPI is the DynamoDB call that a Reader makes.
 type ReadAPI interface {
@@ -29,41 +29,43 @@ type Reader struct {
 	Policy  call.Policy
 }
 
-// Read returns the items of the given distinct keys by Key.ID; units is what they are likely to cost. A key that is not in the result is not in the table: every key
-// is accounted for, or an error is returned.
-func (r *Reader) Read(ctx context.Context, keys []item.Key, units float64) (map[string]item.Item, error) {
-	found := make(map[string]item.Item, len(keys))
-	for start := 0; start < len(keys); start += maxReads {
-		chunk := keys[start:min(start+maxReads, len(keys))]
-		if err := r.readChunk(ctx, chunk, units/float64(len(keys)), found); err != nil {
+// Read returns the items of the given distinct keys, in their order; units is what they are likely to cost. An absent item is not in
+// the table: every key is accounted for, or an error is returned.
+func (r *Reader) Read(ctx context.Context, keys []item.Key, units float64) ([]item.Item, error) {
+	found := make([]item.Item, len(keys))
+	for start := 0; start < len(keys); start += MaxReads {
+		end := min(start+MaxReads, len(keys))
+		if err := r.readChunk(ctx, keys[start:end], units/float64(len(keys)), found[start:end]); err != nil {
 			return nil, fmt.Errorf("read items: %w", err)
 		}
 	}
 	return found, nil
 }
 
-func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float64, found map[string]item.Item) error {
-	pending := make(map[string]item.Key, len(keys))
-	for _, key := range keys {
-		pending[key.ID()] = key
+// readChunk fills found with the items of the keys.
+func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float64, found []item.Item) error {
+	places := make([]int, len(keys)) // of the keys that are to be read
+	for i := range places {
+		places[i] = i
 	}
 	repeat := r.Policy.Start()
-	for len(pending) > 0 {
-		out, err := r.attempt(ctx, pending, keyUnits*float64(len(pending)))
+	for len(places) > 0 {
+		asked := asked{all: keys, places: places}
+		out, err := r.attempt(ctx, asked, keyUnits*float64(len(places)))
 		if err != nil {
 			return err
 		}
-		left, err := r.take(out, pending, found)
+		left, err := r.take(out, asked, found)
 		if err != nil {
 			return err
 		}
 		if len(left) == 0 {
 			return nil
 		}
-		if len(left) < len(pending) {
+		if len(left) < len(places) {
 			repeat.Progress()
 		}
-		pending = left
+		places = left
 		r.Limiter.Throttle()
 		if err := repeat.Again(ctx, call.Throttled, errUnprocessed); err != nil {
 			return err
@@ -72,54 +74,60 @@ func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float6
 	return nil
 }
 
-func (r *Reader) attempt(ctx context.Context, pending map[string]item.Key, units float64) (read, error) {
+// asked is the keys of one request: some of those that are to be read.
+type asked struct {
+	all    []item.Key
+	places []int
+}
+
+// place returns which of the keys an item of the answer has. DynamoDB promises no order, but an engine may well keep that of the
+// request, so the place of the i-th item is looked for at the i-th key first.
+func (a asked) place(schema item.Schema, it item.Item, i int) (int, error) {
+	var scratch [128]byte
+	id, err := schema.AppendID(scratch[:0], it)
+	if err != nil {
+		return 0, fmt.Errorf("read the answer's key: %w", err)
+	}
+	for n := range a.places {
+		place := a.places[(i+n)%len(a.places)]
+		if a.all[place].ID() == string(id) {
+			return place, nil
+		}
+	}
+	return 0, errors.New("the answer holds a key that was not asked for")
+}
+
+func (r *Reader) attempt(ctx context.Context, asked asked, units float64) (read, error) {
 	var out read
 	err := r.Limiter.Read(ctx, r.Policy, units, func(ctx context.Context) (capacity.Consumed, error) {
 		var err error
-		out, err = r.request(ctx, pending)
+		out, err = r.request(ctx, asked)
 		return out.consumed, err
 	})
 	return out, err
 }
 
-// take puts the answer's items into found and returns the keys that it left unprocessed.
-func (r *Reader) take(out read, pending map[string]item.Key, found map[string]item.Item) (map[string]item.Key, error) {
+// take puts the answer's items into found and returns the places of the keys that it left unprocessed.
+func (r *Reader) take(out read, asked asked, found []item.Item) (left []int, err error) {
 	if out.whole != nil {
 		return nil, out.whole
 	}
-	var left map[string]item.Key
-	for _, it := range out.left {
-		key, err := r.asked(it, pending)
+	for i, it := range out.left {
+		place, err := asked.place(r.Schema, it, i)
 		if err != nil {
 			return nil, err
 		}
-		if left == nil {
-			left = map[string]item.Key{}
-		}
-		left[key.ID()] = key
+		left = append(left, place)
 	}
-	if len(out.items) == 0 && len(left) > 0 && out.noTable {
-		return pending, nil
+	if out.noTable {
+		return asked.places, nil
 	}
-	for _, it := range out.items {
-		key, err := r.asked(it, pending)
+	for i, it := range out.items {
+		place, err := asked.place(r.Schema, it, i)
 		if err != nil {
 			return nil, err
 		}
-		found[key.ID()] = it
+		found[place] = it
 	}
 	return left, nil
-}
-
-// asked returns the key of an item in the answer, which must be among the pending ones.
-func (r *Reader) asked(it item.Item, pending map[string]item.Key) (item.Key, error) {
-	key, err := r.Schema.KeyOf(it)
-	if err != nil {
-		return item.Key{}, fmt.Errorf("read the answer's key: %w", err)
-	}
-	key, is := pending[key.ID()]
-	if !is {
-		return item.Key{}, errors.New("the answer holds a key that was not asked for")
-	}
-	return key, nil
 }

@@ -24,7 +24,7 @@ type written struct {
 }
 
 // request makes one BatchWriteItem request and reads its answer.
-func (w *Writer) request(ctx context.Context, pending map[string]Op) (written, error) {
+func (w *Writer) request(ctx context.Context, pending []Op) (written, error) {
 	in := &dynamodb.BatchWriteItemInput{ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes}
 	if !wire.Reaches(w.API) {
 		in.RequestItems = map[string][]types.WriteRequest{w.Table: writeRequests(pending)}
@@ -53,7 +53,7 @@ const (
 )
 
 // body is the request's: items go as the bytes that they came in.
-func (w *Writer) body(pending map[string]Op) ([]byte, error) {
+func (w *Writer) body(pending []Op) ([]byte, error) {
 	size := len(bodyStart) + len(bodyEnd) + 2*len(w.Table) + 8
 	for _, op := range pending {
 		size += op.wireSize()
@@ -152,12 +152,12 @@ var (
 )
 
 // request makes one BatchGetItem request and reads its answer.
-func (r *Reader) request(ctx context.Context, pending map[string]item.Key) (read, error) {
+func (r *Reader) request(ctx context.Context, asked asked) (read, error) {
 	keys := types.KeysAndAttributes{ConsistentRead: aws.Bool(true), Keys: []map[string]types.AttributeValue{}}
 	in := &dynamodb.BatchGetItemInput{ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal}
 	if !wire.Reaches(r.API) {
-		for _, key := range pending {
-			keys.Keys = append(keys.Keys, key.Attributes())
+		for _, place := range asked.places {
+			keys.Keys = append(keys.Keys, asked.all[place].Attributes())
 		}
 		in.RequestItems = map[string]types.KeysAndAttributes{r.Table: keys}
 		out, err := r.API.BatchGetItem(ctx, in, call.Once)
@@ -167,7 +167,7 @@ func (r *Reader) request(ctx context.Context, pending map[string]item.Key) (read
 		return convertRead(out), nil
 	}
 	in.RequestItems = map[string]types.KeysAndAttributes{r.Table: keys}
-	body, err := r.body(pending)
+	body, err := r.body(asked)
 	if err != nil {
 		return read{}, err
 	}
@@ -175,16 +175,16 @@ func (r *Reader) request(ctx context.Context, pending map[string]item.Key) (read
 	if _, err := r.API.BatchGetItem(ctx, in, call.Once, exchange.Use); err != nil {
 		return read{}, err
 	}
-	return readRead(exchange.Answer, len(pending))
+	return readRead(exchange.Answer, len(asked.places))
 }
 
-func (r *Reader) body(pending map[string]item.Key) ([]byte, error) {
-	body := append(make([]byte, 0, 128+64*len(pending)), `{"ReturnConsumedCapacity":"TOTAL","RequestItems":{`...)
+func (r *Reader) body(asked asked) ([]byte, error) {
+	body := append(make([]byte, 0, 128+64*len(asked.places)), `{"ReturnConsumedCapacity":"TOTAL","RequestItems":{`...)
 	body = append(jsonwalk.AppendQuoted(body, r.Table), `:{"ConsistentRead":true,"Keys":`...)
 	separator := byte('[')
-	for _, key := range pending {
+	for _, place := range asked.places {
 		var err error
-		if body, err = key.AppendJSON(append(body, separator)); err != nil {
+		if body, err = asked.all[place].AppendJSON(append(body, separator)); err != nil {
 			return nil, fmt.Errorf("write request: %w", err)
 		}
 		separator = ','

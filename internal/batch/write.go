@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
@@ -125,19 +124,15 @@ func (w *Writer) Write(ctx context.Context, ops []Op) (uncertain []item.Key, err
 // Try is Write that doesn't wait for a table that throttles: it returns what the table has left. All other ops are written then,
 // or rejected.
 func (w *Writer) Try(ctx context.Context, ops []Op) (left Left, uncertain []item.Key, err error) {
-	pending := make(map[string]Op, len(ops))
-	for _, op := range ops {
-		pending[op.Key.ID()] = op
-	}
-	if len(pending) != len(ops) {
+	if !distinct(ops) {
 		return Left{}, nil, errors.New("write batch: two writes have the same key")
 	}
-	lost := map[string]Op{}
+	pending := ops
 	repeat := w.Policy.Start()
 	for len(pending) > 0 && err == nil && left.Cause == nil {
 		outcome, rest, cause := w.attempt(ctx, pending)
 		if outcome == call.Unknown {
-			maps.Copy(lost, pending)
+			uncertain = with(uncertain, pending)
 		}
 		pending = rest
 		switch {
@@ -145,13 +140,11 @@ func (w *Writer) Try(ctx context.Context, ops []Op) (left Left, uncertain []item
 		case ctx.Err() != nil:
 			err = ctx.Err()
 		case outcome == call.Throttled:
-			left = Left{Ops: among(ops, pending), Cause: cause}
+			left = Left{Ops: pending, Cause: cause}
 		case outcome == call.Refused && w.Reject != nil && call.IsValidation(cause):
 			var more []item.Key
 			more, err = w.narrow(ctx, pending, cause)
-			for _, key := range more {
-				lost[key.ID()] = pending[key.ID()]
-			}
+			uncertain = append(uncertain, more...)
 			pending = nil
 		case outcome == call.Refused:
 			err = cause
@@ -159,21 +152,25 @@ func (w *Writer) Try(ctx context.Context, ops []Op) (left Left, uncertain []item
 			err = repeat.Again(ctx, outcome, cause)
 		}
 	}
-	for _, op := range among(ops, lost) {
-		uncertain = append(uncertain, op.Key)
-	}
 	if err != nil {
 		return Left{}, uncertain, fmt.Errorf("write batch: %w", err)
 	}
 	return left, uncertain, nil
 }
 
-// among returns those of the ops that are in the set, in their order.
-func among(ops []Op, set map[string]Op) []Op {
-	var list []Op
+func distinct(ops []Op) bool {
+	keys := make(map[item.Key]struct{}, len(ops))
 	for _, op := range ops {
-		if _, is := set[op.Key.ID()]; is {
-			list = append(list, op)
+		keys[op.Key] = struct{}{}
+	}
+	return len(keys) == len(ops)
+}
+
+// with adds the keys of the ops that aren't in the list.
+func with(list []item.Key, ops []Op) []item.Key {
+	for _, op := range ops {
+		if !slices.Contains(list, op.Key) {
+			list = append(list, op.Key)
 		}
 	}
 	return list
@@ -181,8 +178,7 @@ func among(ops []Op, set map[string]Op) []Op {
 
 // narrow finds the items for which a batch was refused: it writes each half of the batch by itself, until what is refused is one
 // item. One bad item of 25 costs about ten requests more; the rest is written.
-func (w *Writer) narrow(ctx context.Context, pending map[string]Op, cause error) ([]item.Key, error) {
-	ops := slices.Collect(maps.Values(pending))
+func (w *Writer) narrow(ctx context.Context, ops []Op, cause error) ([]item.Key, error) {
 	if len(ops) == 1 {
 		return nil, w.Reject(ops[0], cause)
 	}
@@ -198,7 +194,7 @@ func (w *Writer) narrow(ctx context.Context, pending map[string]Op, cause error)
 var errUnprocessed = errors.New("the table keeps leaving items unprocessed: it is throttled")
 
 // attempt sends the pending writes once and returns what is left of them.
-func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outcome, map[string]Op, error) {
+func (w *Writer) attempt(ctx context.Context, pending []Op) (call.Outcome, []Op, error) {
 	units := 0.0
 	for _, op := range pending {
 		units += op.writeUnits()
@@ -240,24 +236,20 @@ func (w *Writer) attempt(ctx context.Context, pending map[string]Op) (call.Outco
 
 // unprocessed reads what the answer left of the pending writes. An answer without UnprocessedItems, which DynamoDB never leaves
 // out (API reference), is not taken for "all are written": the SDK makes such a one of an empty body, too.
-func (w *Writer) unprocessed(pending map[string]Op, answer written) (map[string]Op, error) {
+func (w *Writer) unprocessed(pending []Op, answer written) (left []Op, err error) {
 	if !answer.whole {
 		return nil, errors.New("the answer is not whole: it has no UnprocessedItems")
 	}
-	if len(answer.left) == 0 {
-		return nil, nil
-	}
-	left := make(map[string]Op, len(answer.left))
 	for _, it := range answer.left {
 		key, err := w.Schema.KeyOf(it)
 		if err != nil {
 			return nil, fmt.Errorf("read UnprocessedItems: %w", err)
 		}
-		op, is := pending[key.ID()]
-		if !is {
+		place := slices.IndexFunc(pending, func(op Op) bool { return op.Key == key })
+		if place < 0 {
 			return nil, errors.New("read UnprocessedItems: it holds a key that was not in the request")
 		}
-		left[key.ID()] = op
+		left = append(left, pending[place])
 	}
 	return left, nil
 }

@@ -59,14 +59,58 @@ func (c *Converger) Write(ctx context.Context, ops []batch.Op) ([]item.Key, erro
 	return c.recheck(ctx, without(ops, rejected), uncertain)
 }
 
-// Try is Write that doesn't wait for a target that throttles: what the target leaves of ops, which must be one batch (see
-// batch.Writer.Split), is returned, and everything else is carried out to its end.
-func (c *Converger) Try(ctx context.Context, ops []batch.Op) (batch.Left, []item.Key, error) {
+// Split cuts ops into parts for Try: each is one batch, or, where there is a re-check, as many as are re-checked by one request.
+func (c *Converger) Split(ops []batch.Op) [][]batch.Op {
+	batches := c.Writer.Split(ops)
+	if !c.Recheck {
+		return batches
+	}
+	var parts [][]batch.Op
+	start, end, units, size := 0, 0, 0.0, 0
+	for _, one := range batches {
+		moreUnits, moreSize := readUnits(one), sizeOf(one)
+		if end > start && (end-start+len(one) > batch.MaxReads || units+moreUnits > c.Source.Limiter.RequestUnits() || size+moreSize > maxRecheckBytes) {
+			parts = append(parts, ops[start:end])
+			start, units, size = end, 0, 0
+		}
+		end += len(one)
+		units += moreUnits
+		size += moreSize
+	}
+	if end > start {
+		parts = append(parts, ops[start:end])
+	}
+	return parts
+}
+
+// maxRecheckBytes of items are half of what one BatchGetItem returns (API reference), since they may have grown.
+const maxRecheckBytes = 8 << 20
+
+func sizeOf(ops []batch.Op) (size int) {
+	for _, op := range ops {
+		size += op.Item.Size()
+	}
+	return size
+}
+
+// Try is Write that doesn't wait for a target that throttles: what the target leaves of ops, which must be a part (see Split), is
+// returned, and everything else is carried out to its end.
+func (c *Converger) Try(ctx context.Context, ops []batch.Op) (left batch.Left, _ []item.Key, err error) {
 	uncertain, rejected := keySet{}, keySet{}
-	left, lost, err := c.writer(rejected).Try(ctx, ops)
-	uncertain.add(lost)
-	if err != nil {
-		return batch.Left{}, uncertain.with(keys(ops)), err
+	writer := c.writer(rejected)
+	batches := writer.Split(ops)
+	for i := 0; i < len(batches) && left.Cause == nil; i++ {
+		var lost []item.Key
+		left, lost, err = writer.Try(ctx, batches[i])
+		uncertain.add(lost)
+		if err != nil {
+			return batch.Left{}, uncertain.with(keys(ops)), err
+		}
+		if left.Cause != nil {
+			for _, rest := range batches[i+1:] {
+				left.Ops = append(slices.Clip(left.Ops), rest...)
+			}
+		}
 	}
 	rejected.add(keys(left.Ops))
 	list, err := c.recheck(ctx, without(ops, rejected), uncertain)
@@ -150,8 +194,8 @@ func (c *Converger) unmoved(ctx context.Context, ops []batch.Op, round int) ([]b
 		return nil, err
 	}
 	var still []batch.Op
-	for _, op := range ops {
-		same, err := item.Equal(op.Item, now[op.Key.ID()])
+	for i, op := range ops {
+		same, err := item.Equal(op.Item, now[i])
 		if err != nil {
 			return nil, err
 		}
@@ -162,11 +206,11 @@ func (c *Converger) unmoved(ctx context.Context, ops []batch.Op, round int) ([]b
 	return still, nil
 }
 
-// differing returns, for each op whose item is not what now holds, the op that would make it so.
-func differing(ops []batch.Op, now map[string]item.Item) ([]batch.Op, error) {
+// differing returns, for each op whose item is not the one that now has in its place, the op that would make it so.
+func differing(ops []batch.Op, now []item.Item) ([]batch.Op, error) {
 	var changed []batch.Op
-	for _, op := range ops {
-		current := now[op.Key.ID()]
+	for i, op := range ops {
+		current := now[i]
 		same, err := item.Equal(op.Item, current)
 		if err != nil {
 			return nil, err
@@ -191,7 +235,7 @@ func (c *Converger) Compare(ctx context.Context, wanted []item.Key) ([]batch.Op,
 	}
 	ops := make([]batch.Op, len(wanted))
 	for i, key := range wanted {
-		ops[i] = batch.Op{Key: key, Item: target[key.ID()]}
+		ops[i] = batch.Op{Key: key, Item: target[i]}
 	}
 	return differing(ops, source)
 }

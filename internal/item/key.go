@@ -32,7 +32,7 @@ var (
 // has another type than the schema says, or is a malformed number is an error.
 func (s Schema) KeyOf(it Item) (Key, error) {
 	var scratch [128]byte
-	id, err := s.appendID(scratch[:0], it)
+	id, err := s.AppendID(scratch[:0], it)
 	if err != nil {
 		return Key{}, err
 	}
@@ -46,7 +46,7 @@ func (s Schema) KeysOf(items []Item) ([]Key, error) {
 	ends := make([]int, len(items))
 	for i, it := range items {
 		var err error
-		if ids, err = s.appendID(ids, it); err != nil {
+		if ids, err = s.AppendID(ids, it); err != nil {
 			return nil, err
 		}
 		ends[i] = len(ids)
@@ -65,8 +65,8 @@ func (k Key) Clone() Key {
 	return k
 }
 
-// appendID appends the ID of the item's key (see Key.ID).
-func (s Schema) appendID(dst []byte, it Item) ([]byte, error) {
+// AppendID appends the ID of the item's key (see Key.ID). It fails as KeyOf does.
+func (s Schema) AppendID(dst []byte, it Item) ([]byte, error) {
 	hash, rng, err := it.find(s.Hash.Name, s.Range.Name)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
