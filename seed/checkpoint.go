@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,10 +33,10 @@ type checkpointFile struct {
 	Segments  int                     `json:"segments"`
 	Recheck   string                  `json:"recheck"`
 	Done      []scan.Range            `json:"done"`     // segments that are copied whole
-	Open      map[int]json.RawMessage `json:"open"`     // openSegment of each segment that is begun
 	Rejected  [][]byte                `json:"rejected"` // items that the target refused
 	Uncertain [][]byte                `json:"uncertain"`
 	Lifetime  time.Duration           `json:"request_lifetime_ns"` // of the requests of the run that wrote the file
+	Open      map[int]json.RawMessage `json:"open,omitempty"`      // openSegment of each segment that is begun; see appendOpen
 }
 
 type openSegment struct {
@@ -311,15 +312,6 @@ func (c *checkpoint) begin(segment int, after *item.Key, ops []batch.Op) error {
 
 // abandon says that the segment's page was left in the middle, with all uncertain keys in the ledger. The file isn't written.
 func (c *checkpoint) abandon(segment int) {
-	c.edit(segment, func(open *openSegment) { open.Writing = nil })
-}
-
-// advance says that the segment's pages before the given key are done. The file isn't written: the next page will do that.
-func (c *checkpoint) advance(segment int, after item.Key) {
-	c.edit(segment, func(open *openSegment) { *open = openSegment{After: []byte(after.ID())} })
-}
-
-func (c *checkpoint) edit(segment int, change func(*openSegment)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	raw, is := c.open[segment]
@@ -330,8 +322,21 @@ func (c *checkpoint) edit(segment int, change func(*openSegment)) {
 	if json.Unmarshal(raw, &open) != nil {
 		return // begin wrote it; what it says is safe too
 	}
-	change(&open)
+	open.Writing = nil
 	if raw, err := json.Marshal(open); err == nil {
+		c.open[segment] = raw
+	}
+}
+
+// advance says that the segment's pages before the given key are done. The file isn't written: the next page will do that.
+func (c *checkpoint) advance(segment int, after item.Key) {
+	raw, err := json.Marshal(openSegment{After: []byte(after.ID())})
+	if err != nil {
+		return // what begin wrote is safe too
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, is := c.open[segment]; is {
 		c.open[segment] = raw
 	}
 }
@@ -397,7 +402,6 @@ func (c *checkpoint) encode() ([]byte, int64, error) {
 	keys, _ := c.lost.snapshot() // under the lock: a page is abandoned only after its keys are in the ledger
 	file := c.head
 	file.Done = scan.Ranges(c.done)
-	file.Open = c.open
 	file.Uncertain = make([][]byte, len(keys))
 	for i, key := range keys {
 		file.Uncertain[i] = []byte(key.ID())
@@ -407,7 +411,27 @@ func (c *checkpoint) encode() ([]byte, int64, error) {
 		file.Rejected = append(file.Rejected, []byte(id))
 	}
 	data, err := json.Marshal(file)
-	return data, c.generation, err
+	return appendOpen(data, c.open), c.generation, err
+}
+
+// appendOpen adds the open segments to a file that was encoded without them. They are JSON already, up to a megabyte of it at each
+// page; package json would read through all of it again.
+func appendOpen(data []byte, open map[int]json.RawMessage) []byte {
+	if len(open) == 0 || len(data) == 0 {
+		return data
+	}
+	size := len(data) + 16
+	for _, raw := range open {
+		size += len(raw) + 16
+	}
+	data = append(append(make([]byte, 0, size), data[:len(data)-1]...), `,"open":{`...)
+	for i, segment := range slices.Sorted(maps.Keys(open)) {
+		if i > 0 {
+			data = append(data, ',')
+		}
+		data = append(append(strconv.AppendInt(append(data, '"'), int64(segment), 10), `":`...), open[segment]...)
+	}
+	return append(data, '}', '}')
 }
 
 // remove deletes the file of a seed that is done: it would only keep a later seed from copying.

@@ -140,6 +140,7 @@ type run struct {
 	lost     *ledger
 	position *checkpoint
 	room     *room.Room
+	crew     *crew
 	active   *semaphore.Weighted // one for each segment under way
 	hot      *semaphore.Weighted // or one of these, if the target has throttled it
 	start    time.Time
@@ -165,6 +166,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	defer r.position.close()
 	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.copy(ctx)
+	r.crew.dismiss()
 	stop()
 	if err == nil {
 		err = r.position.remove()
@@ -199,6 +201,7 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		settling: capacity.Budget{}.ReadLimiter(pair.Target.Raw),
 		lost:     newLedger(),
 		room:     room.New(),
+		crew:     newCrew(),
 		active:   semaphore.NewWeighted(maxActiveSegments),
 		hot:      semaphore.NewWeighted(maxActiveSegments),
 		start:    time.Now(),

@@ -9,8 +9,6 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/item"
 	"reseal/internal/scan"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // batchesInFlight is how many batches of one page are under way at the most. The limiter, for which most of them wait, decides
@@ -172,44 +170,58 @@ func (s *segment) throttled(ctx context.Context, repeat *call.Repeat, left batch
 	return call.Pause(ctx, most)
 }
 
-// round writes and re-checks ops batch by batch, until the target throttles one of them, and returns what was not written. It
+// round writes and re-checks ops part by part, until the target throttles one of them, and returns what was not written. It
 // will be cut into batches anew, so that the few items that each batch was left with share requests.
 func (r *run) round(ctx, working context.Context, s *segment, ops []batch.Op) (batch.Left, error) {
-	group, groupCtx := errgroup.WithContext(working)
-	group.SetLimit(s.window)
-	var mu sync.Mutex
+	working, cancel := context.WithCancel(working)
+	defer cancel()
+	parts := r.converge.Split(ops)
+	places := make(chan struct{}, s.window)
+	var group sync.WaitGroup
+	var mu sync.Mutex // of what follows
 	var left batch.Left
-	throttled := func() bool {
+	var failure error
+	goesOn := func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return left.Cause != nil
+		return ctx.Err() == nil && failure == nil && left.Cause == nil
 	}
-	batches := r.converge.Split(ops)
 	sent := 0
-	for ; sent < len(batches) && ctx.Err() == nil && groupCtx.Err() == nil && !throttled(); sent++ {
-		ops := batches[sent]
-		group.Go(func() error {
-			one, lost, err := r.converge.Try(groupCtx, ops)
+	for ; sent < len(parts); sent++ {
+		places <- struct{}{} // each of those under way ends, if only because its context does
+		if !goesOn() {
+			break
+		}
+		part := parts[sent]
+		group.Add(1)
+		r.crew.run(func() {
+			defer group.Done()
+			defer func() { <-places }()
+			one, lost, err := r.converge.Try(working, part)
 			r.lost.add(lost)
+			mu.Lock()
+			defer mu.Unlock()
 			if err != nil {
-				return err
+				if failure == nil {
+					failure = err
+				}
+				cancel()
+				return
 			}
-			r.written.Add(int64(len(ops) - len(one.Ops)))
+			r.written.Add(int64(len(part) - len(one.Ops)))
 			if one.Cause != nil {
-				mu.Lock()
-				defer mu.Unlock()
 				left.Ops, left.Cause = append(left.Ops, one.Ops...), one.Cause
 			}
-			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return batch.Left{}, err
+	group.Wait()
+	if failure == nil {
+		failure = ctx.Err()
 	}
-	if err := ctx.Err(); err != nil {
-		return batch.Left{}, err
+	if failure != nil {
+		return batch.Left{}, failure
 	}
-	for _, rest := range batches[sent:] {
+	for _, rest := range parts[sent:] {
 		left.Ops = append(left.Ops, rest...)
 	}
 	return left, nil

@@ -10,10 +10,10 @@ import (
 )
 
 func main() {
-	// Pages of a table are large and short-lived. Collected at half of Go's usual distance they take a quarter less memory, for
-	// no more processor time that could be measured (seed of 600,000 items: 65 MB for 90 MB).
+	// Pages of a table are large and short-lived. Collected somewhat earlier than at Go's usual distance, they take less memory:
+	// of a seed of 600,000 small items, 92 MB for 104 MB, for no more processor time that could be measured.
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(60)
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -73,7 +73,7 @@ func child(args []string) (err error) {
 	if !is {
 		return fmt.Errorf("job %q is not known", j.what)
 	}
-	debug.SetGCPercent(50) // as cmd/reseal does
+	debug.SetGCPercent(60) // as cmd/reseal does
 	if j.profile != "" {
 		file, err := os.Create(j.profile)
 		if err != nil {

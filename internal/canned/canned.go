@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math"
 	"net/http"
@@ -76,6 +77,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = fmt.Appendf(nil, `{"__type":"com.amazonaws.dynamodb.v20120810#ValidationException","message":%q}`, err)
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	w.Header().Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(answer)), 10)) // as DynamoDB does
 	_, _ = w.Write(answer) // a client that is gone doesn't want it
 }
 

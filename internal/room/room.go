@@ -12,17 +12,17 @@ import (
 
 // What pages in memory may take together, in bytes, and what a page takes: the answer as it came, and what is made of it.
 const (
-	allBytes     = 24 << 20
+	allBytes     = 16 << 20
 	itemBytes    = 250 // of memory for each item: its headers, its key, its write
 	bytesPerByte = 2   // of an answer for each byte of an item, at the most, where JSON has little to escape
-	firstPage    = 8 << 20
+	firstPage    = 2 << 20
 )
 
 // SmallPage is the most items of the given average size, in bytes, that a page should have that stays in memory for long. It is
-// then no larger than 4 MB in memory, so that many segments have one, but no smaller than 448 KB in items: each page is charged
+// then no larger than 2 MB in memory, so that many segments have one, but no smaller than 448 KB in items: each page is charged
 // in units of 4 KB, half of which is wasted on average, and of 448 KB that is 0.5 %.
 func SmallPage(bytes float64) float64 {
-	const most, least = 4 << 20, 448 << 10
+	const most, least = 2 << 20, 448 << 10
 	return max(most/(itemBytes+bytesPerByte*bytes), least/bytes)
 }
 

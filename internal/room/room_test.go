@@ -128,7 +128,7 @@ func TestRoomHolds(t *testing.T) {
 }
 
 func TestSmallPage(t *testing.T) {
-	for bytes, want := range map[float64]float64{100: 9320, 170: 7108, 600: 2892, 100_000: 20} {
+	for bytes, want := range map[float64]float64{100: 4660, 170: 3554, 600: 1446, 100_000: 10} {
 		if got := math.Floor(SmallPage(bytes)); got != want {
 			t.Errorf("%g bytes: %g items, want %g", bytes, got, want)
 		}
