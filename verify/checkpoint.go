@@ -25,7 +25,7 @@ import (
 )
 
 // checkpointFormat is the first field of the file; another version of reseal that changes the format changes it too.
-const checkpointFormat = "reseal verify checkpoint 1"
+const checkpointFormat = "reseal verify checkpoint 2"
 
 // checkpointHead is the first line of the file. The items that wait in the join follow, as spilled ones are written, then
 // endOfItems and the CRC-32 (IEEE, big-endian) of all that is before it. There are keys and digests in it, no other part of an item.
@@ -44,6 +44,8 @@ type checkpointHead struct {
 	TargetRead    int64               `json:"target_read"`
 	SourceExpired int64               `json:"source_expired"`
 	TargetExpired int64               `json:"target_expired"`
+	SourceCells   []int64             `json:"source_cells"` // items by cell of the map
+	TargetCells   []int64             `json:"target_cells"`
 }
 
 // openSegment is how far a segment is read in each table.
@@ -189,6 +191,9 @@ func (c *checkpoint) adopt(in *summed, head checkpointHead) error {
 	r.target.read.Store(head.TargetRead)
 	r.source.expired.Store(head.SourceExpired)
 	r.target.expired.Store(head.TargetExpired)
+	if !r.places.restore(fromSource, head.SourceCells) || !r.places.restore(fromTarget, head.TargetCells) {
+		return errors.New("the counts of the segments' items are not as many as there should be")
+	}
 	return c.adoptItems(in)
 }
 
@@ -207,6 +212,9 @@ func (c *checkpoint) adoptItems(in *summed) error {
 		}
 		if _, err := c.run.source.schema.ParseKey(id); err != nil {
 			return err
+		}
+		if int(max(p.at[fromSource], p.at[fromTarget])) > len(c.done) {
+			return errors.New("an item is of a segment that is out of range")
 		}
 		if err := c.run.join.put(id, p); err != nil {
 			return err
@@ -390,6 +398,7 @@ func (c *checkpoint) head() checkpointHead {
 		Matched: matched, Sum: sum.String(),
 		SourceRead: r.source.read.Load(), TargetRead: r.target.read.Load(),
 		SourceExpired: r.source.expired.Load(), TargetExpired: r.target.expired.Load(),
+		SourceCells: r.places.counts(fromSource), TargetCells: r.places.counts(fromTarget),
 	}
 	for segment, open := range c.open {
 		head.Open[segment] = open

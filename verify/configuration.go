@@ -14,13 +14,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// Setting is a line of the tables' configuration in which they differ, or which could not be checked. It says nothing about the
-// items.
+// Setting is a line of the tables' configuration. It says nothing about the items.
 type Setting struct {
-	What   string `json:"what"`
-	Source string `json:"source"`
-	Target string `json:"target"`
+	What        string `json:"what"`
+	Source      string `json:"source"`
+	Target      string `json:"target"`
+	Consequence string `json:"consequence"` // of the difference, once the application uses the target; "" if there is none
+	Expected    bool   `json:"expected"`    // Strict passes the difference: it was asked for (the target's encryption), or is excepted
 }
+
+// Differs tells whether the tables differ in the line, or it could not be checked.
+func (s Setting) Differs() bool { return s.Source != s.Target || s.Source == NotChecked }
 
 // NotChecked stands for a value that could not be read: the engine doesn't know the call, or the caller may not make it.
 const NotChecked = "not checked"
@@ -35,21 +39,30 @@ type configurationAPI interface {
 // line is a setting's name and value.
 type line struct{ what, value string }
 
-// configuration returns the lines that differ or could not be checked. Reading those of a table may take patience, the SDK's
-// retries included: they are not what the user came for. Its only errors are the context's.
+// configuration returns all lines. Reading those of a table may take patience, the SDK's retries included: they are not what the
+// user came for. Its only errors are the context's.
 func configuration(ctx context.Context, o Options, pair table.Pair, patience time.Duration) ([]Setting, error) {
 	source := settingsOf(ctx, o.Source, o.SourceTable, pair.Source, patience)
 	target := settingsOf(ctx, o.Target, o.TargetTable, pair.Target, patience)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("read table configuration: %w", err)
 	}
-	differing := []Setting{}
+	settings := make([]Setting, len(source))
 	for i, s := range source {
-		if t := target[i]; s.value != t.value || s.value == NotChecked {
-			differing = append(differing, Setting{What: s.what, Source: s.value, Target: t.value})
+		settings[i] = o.settingOf(s.what, s.value, target[i].value)
+	}
+	return settings, nil
+}
+
+// differing returns the lines that differ or could not be checked.
+func differing(settings []Setting) []Setting {
+	list := []Setting{}
+	for _, s := range settings {
+		if s.Differs() {
+			list = append(list, s)
 		}
 	}
-	return differing, nil
+	return list
 }
 
 // settingsOf returns the same lines for every table.
@@ -66,16 +79,16 @@ func settingsOf(ctx context.Context, api any, name string, info table.Info, pati
 		stream = string(view)
 	}
 	lines := []line{
-		{"keys", info.Schema.String()},
-		{"local secondary indexes", localIndexes(td)},
-		{"global secondary indexes", globalIndexes(td)},
-		{"encryption", info.Encryption()},
-		{"stream", stream},
-		{"billing", billing(td.ProvisionedThroughput)},
-		{"table class", string(class)},
-		{"deletion protection", onOff(aws.ToBool(td.DeletionProtectionEnabled))},
+		{whatKeys, info.Schema.String()},
+		{whatLocalIndexes, localIndexes(td)},
+		{whatGlobalIndexes, globalIndexes(td)},
+		{whatEncryption, encryption(info)},
+		{whatStream, stream},
+		{whatBilling, billing(td.ProvisionedThroughput, td.OnDemandThroughput)},
+		{whatTableClass, string(class)},
+		{whatProtection, onOff(aws.ToBool(td.DeletionProtectionEnabled))},
 	}
-	more := []line{{"time to live", NotChecked}, {"point-in-time recovery", NotChecked}, {"tags", NotChecked}}
+	more := []line{{whatTimeToLive, NotChecked}, {whatBackups, NotChecked}, {whatTags, NotChecked}}
 	if client, ok := api.(configurationAPI); ok {
 		more[0].value = timeToLive(ctx, client, name)
 		more[1].value = backups(ctx, client, name)
@@ -91,11 +104,37 @@ func onOff(on bool) string {
 	return "off"
 }
 
-func billing(p *types.ProvisionedThroughputDescription) string {
+// awsOwned is the encryption that every table has.
+const awsOwned = "AWS_OWNED"
+
+// encryption names the key, too: another key has other users.
+func encryption(info table.Info) string {
+	kind := info.Encryption()
+	if sse := info.Raw.SSEDescription; kind != awsOwned && sse != nil && aws.ToString(sse.KMSMasterKeyArn) != "" {
+		return kind + ", key " + aws.ToString(sse.KMSMasterKeyArn)
+	}
+	return kind
+}
+
+const onDemand = "on demand"
+
+func billing(p *types.ProvisionedThroughputDescription, most *types.OnDemandThroughput) string {
 	if p != nil && aws.ToInt64(p.ReadCapacityUnits) > 0 {
 		return fmt.Sprintf("provisioned, %d read and %d write units", aws.ToInt64(p.ReadCapacityUnits), aws.ToInt64(p.WriteCapacityUnits))
 	}
-	return "on demand"
+	text := onDemand
+	if most != nil {
+		text += atMost(most.MaxReadRequestUnits, "read") + atMost(most.MaxWriteRequestUnits, "write")
+	}
+	return text
+}
+
+// atMost is a limit of a table on demand; -1 is none (API reference, OnDemandThroughput).
+func atMost(units *int64, of string) string {
+	if aws.ToInt64(units) <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", at most %d %s units", *units, of)
 }
 
 func localIndexes(td *types.TableDescription) string {
@@ -110,7 +149,7 @@ func globalIndexes(td *types.TableDescription) string {
 	var list []string
 	for _, index := range td.GlobalSecondaryIndexes {
 		text := indexText(td, index.IndexName, index.KeySchema, index.Projection)
-		list = append(list, text+", "+billing(index.ProvisionedThroughput))
+		list = append(list, text+", "+billing(index.ProvisionedThroughput, index.OnDemandThroughput))
 	}
 	return listText(list)
 }

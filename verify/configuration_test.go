@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"reseal/internal/refuse"
 	"reseal/internal/testkit"
 	"reseal/verify"
 
@@ -26,8 +27,42 @@ func (ts *tables) configured(want ...verify.Setting) {
 	if !result.Match {
 		ts.t.Errorf("configuration made the verdict: %+v", result)
 	}
-	if !slices.Equal(result.Configuration, want) {
-		ts.t.Errorf("configuration %q, want %q", result.Configuration, want)
+	var got []verify.Setting
+	for _, s := range result.Configuration {
+		if s.Consequence == "" {
+			ts.t.Errorf("%s has no consequence", s.What)
+		}
+		source, _, _ := strings.Cut(s.Source, ", key arn:")
+		target, _, _ := strings.Cut(s.Target, ", key arn:")
+		if s.What == "encryption" && source == target {
+			continue // the engine makes a key for each table; TestEncryptionKeys has them
+		}
+		if s.What == "encryption" {
+			s.Source, s.Target = source, target
+		}
+		got = append(got, verify.Setting{What: s.What, Source: s.Source, Target: s.Target})
+	}
+	if !slices.Equal(got, want) {
+		ts.t.Errorf("configuration %+v, want %+v", got, want)
+	}
+	ts.allSettings(result)
+}
+
+// allSettings expects every line of the configuration beside the list of those that differ, in the same order.
+func (ts *tables) allSettings(result verify.Result) {
+	ts.t.Helper()
+	var names []string
+	var differ []verify.Setting
+	for _, s := range result.Settings {
+		names = append(names, s.What)
+		if s.Differs() {
+			differ = append(differ, s)
+		} else if s.Consequence != "" || s.Expected {
+			ts.t.Errorf("a line that doesn't differ: %+v", s)
+		}
+	}
+	if !slices.Equal(names, verify.SettingNames()) || !slices.Equal(differ, result.Configuration) {
+		ts.t.Errorf("all settings %+v, those that differ %+v", result.Settings, result.Configuration)
 	}
 }
 
@@ -227,4 +262,112 @@ func TestTags(t *testing.T) {
 	ts.configured(backupsUnknown)
 	ts.targetProxy.Use(pages(`{"Tags":[{"Key":"a","Value":"1"}]}`))
 	ts.configured(backupsUnknown, verify.Setting{What: "tags", Source: "a=1; b=2", Target: "a=1"})
+}
+
+// describing changes what DescribeTable answers.
+func describing(f func(table object)) testkit.Hook {
+	return func(x *testkit.Exchange) *testkit.Response {
+		if x.Op != "DescribeTable" {
+			return nil
+		}
+		return answer(x, func(body []byte) []byte { return change(body, func(o object) { f(o["Table"].(object)) }) })
+	}
+}
+
+func encryptedBy(key string) testkit.Hook {
+	return describing(func(table object) { table["SSEDescription"].(object)["KMSMasterKeyArn"] = key })
+}
+
+// line is one of the settings of a result.
+func line(t *testing.T, result verify.Result, what string) verify.Setting {
+	t.Helper()
+	for _, s := range result.Settings {
+		if s.What == what {
+			return s
+		}
+	}
+	t.Fatalf("no line %q", what)
+	return verify.Setting{}
+}
+
+func TestEncryptionKeys(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 2)
+	ts.sourceProxy.Use(encryptedBy("arn:aws:kms:eu-west-1:111122223333:key/one"))
+	ts.targetProxy.Use(encryptedBy("arn:aws:kms:eu-west-1:111122223333:key/other"))
+	result, _ := ts.verify()
+	want := verify.Setting{
+		What: "encryption", Source: "KMS, key arn:aws:kms:eu-west-1:111122223333:key/one", Target: "KMS, key arn:aws:kms:eu-west-1:111122223333:key/other",
+		Consequence: "Whoever reads or writes the target must be allowed to use its key, which is not the source's.",
+	}
+	if got := line(t, result, "encryption"); got != want {
+		t.Errorf("%+v", got)
+	}
+	ts.targetProxy.Use(encryptedBy("arn:aws:kms:eu-west-1:111122223333:key/one"))
+	result, _ = ts.verify()
+	if got := line(t, result, "encryption"); got.Differs() {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A table on demand may have a limit, which throttles as provisioned units do.
+func TestLimitOnDemand(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 2)
+	limited := func(read, write int) testkit.Hook {
+		return describing(func(table object) {
+			table["OnDemandThroughput"] = object{"MaxReadRequestUnits": read, "MaxWriteRequestUnits": write}
+		})
+	}
+	ts.sourceProxy.Use(limited(-1, -1))
+	ts.targetProxy.Use(limited(10, -1))
+	ts.configured(verify.Setting{What: "billing", Source: "on demand", Target: "on demand, at most 10 read units"}, backupsUnknown)
+	ts.targetProxy.Use(limited(-1, -1))
+	ts.configured(backupsUnknown)
+}
+
+// Strict makes every difference of the configuration count, and whatever could not be checked, but for what was asked for and what is
+// excepted. The items match all the while.
+func TestStrict(t *testing.T) {
+	t.Parallel()
+	ts := tablesOf(t, testkit.TableSpec{Hash: "id:S", Plain: true}, testkit.TableSpec{Hash: "id:S"})
+	recovery := on("DescribeContinuousBackups", func(int, *testkit.Exchange) *testkit.Response {
+		return &testkit.Response{Body: []byte(`{"ContinuousBackupsDescription":{"ContinuousBackupsStatus":"ENABLED",
+			"PointInTimeRecoveryDescription":{"PointInTimeRecoveryStatus":"ENABLED"}}}`)}
+	})
+	strict := func(except ...string) option {
+		return func(o *verify.Options) { o.Strict, o.StrictExcept = true, except }
+	}
+	check := func(name string, passed bool, verdict string, change ...option) {
+		t.Helper()
+		result, _ := ts.verify(change...)
+		if result.Passed != passed || !result.Match || result.Verdict() != verdict {
+			t.Errorf("%s: passed %t, match %t, %q", name, result.Passed, result.Match, result.Verdict())
+		}
+	}
+	const match = "MATCH: both tables hold the same items."
+	const one = "NO MATCH: the items are the same, but 1 of the table configuration's lines differ or were not checked."
+	check("not strict", true, match)
+	check("backups not checked", false, one, strict())
+	check("excepted", true, match, strict("point-in-time-recovery"))
+	ts.sourceProxy.Use(recovery)
+	check("backups not checked in the target", false, one, strict())
+	ts.targetProxy.Use(recovery)
+	check("all checked, encryption was asked for", true, match, strict())
+	check("encryption was not asked for", false, one, strict(), func(o *verify.Options) { o.Encryption = "any" })
+	protect(t, ts.engine, ts.source)
+	check("protection", false, one, strict())
+	check("another is excepted", false, one, strict("tags"))
+	check("excepted, in other words", true, match, strict("stream", " Deletion protection"))
+	ts.putSource("id", "a", "v", 1)
+	result, _ := ts.verify(strict())
+	want := "NO MATCH: the tables do not hold the same items, and 1 of the table configuration's lines differ or were not checked."
+	if result.Passed || result.Match || result.Verdict() != want {
+		t.Errorf("%+v, %q", verdictOf(result), result.Verdict())
+	}
+	for _, change := range []option{strict("tag"), func(o *verify.Options) { o.StrictExcept = []string{"tags"} }} {
+		if _, err := verify.Run(t.Context(), ts.options(change)); !refuse.Is(err) || !strings.Contains(err.Error(), "--strict") {
+			t.Errorf("%v", err)
+		}
+	}
 }

@@ -55,14 +55,15 @@ type joinShard struct {
 // pending is an item without a matching counterpart.
 type pending struct {
 	digest item.Digest // of the side that came first
+	at     seen
 	from   origin
 	both   bool // both sides came, with different digests, or one came twice: only a consistent read tells
 }
 
 // pendingBytes is the memory of an item that did not match, beside the bytes of its key: the most that was measured at keys of
-// 16 bytes (BenchmarkWaitingMemory), rounded up. It is most as a candidate that differs (200 bytes); a place in the join takes
-// up to 123 of them where a map has just grown, and the key, which is made when the join is drained, 24.
-const pendingBytes = 208
+// 16 bytes (BenchmarkWaitingMemory), rounded up. It is most as a candidate that differs (208 bytes); a place in the join takes
+// up to 131 of them where a map has just grown, and what is made of it when the join is drained, 32.
+const pendingBytes = 216
 
 // memoryOf is the memory, in bytes, that an item with this Key.ID takes while it waits, or is a candidate.
 func memoryOf(id string) int64 { return int64(len(id)) + pendingBytes }
@@ -73,8 +74,8 @@ func newJoin(maxMemory int64, folder string) *join {
 }
 
 // add takes in one scanned item. It fails only if it had to use the disk.
-func (j *join) add(from origin, key item.Key, digest item.Digest) error {
-	return j.put(key.ID(), pending{digest: digest, from: from})
+func (j *join) add(from origin, segment int, key item.Key, digest item.Digest) error {
+	return j.put(key.ID(), pending{digest: digest, at: seenIn(from, segment), from: from})
 }
 
 func (j *join) put(id string, p pending) error {
@@ -116,6 +117,7 @@ func (s *joinShard) put(hash uint64, id string, p pending) outcome {
 		return matched
 	}
 	other.both = true
+	other.at = other.at.with(p.at)
 	return differs
 }
 
@@ -198,23 +200,29 @@ func (j *join) each(visit func(id string, p pending) error) error {
 // errStop ends a walk over what is left, which its consumer no longer wants.
 var errStop = errors.New("no more is wanted")
 
-// left yields the keys of all items that were not matched, in portions that take no more than the memory given (with one key at
-// the least), and gives back what they took in the join. Nothing can be added any more. An error is the last thing it yields.
-func (j *join) left(schema item.Schema) iter.Seq2[[]item.Key, error] {
-	return func(yield func([]item.Key, error) bool) {
-		var keys []item.Key
+// unmatched is an item that the join could not match.
+type unmatched struct {
+	key item.Key
+	at  seen
+}
+
+// left yields all items that were not matched, in portions that take no more than the memory given (with one item at the least),
+// and gives back what they took in the join. Nothing can be added any more. An error is the last thing it yields.
+func (j *join) left(schema item.Schema) iter.Seq2[[]unmatched, error] {
+	return func(yield func([]unmatched, error) bool) {
+		var list []unmatched
 		memory := int64(0)
-		err := j.walk(func(id string) error {
+		err := j.walk(func(id string, p pending) error {
 			key, err := schema.ParseKey(id)
 			if err != nil {
 				return fmt.Errorf("compare: %w", err)
 			}
-			keys = append(keys, key)
+			list = append(list, unmatched{key, p.at})
 			if memory += memoryOf(id); memory < j.portion() {
 				return nil
 			}
-			portion := keys
-			keys, memory = nil, 0
+			portion := list
+			list, memory = nil, 0
 			if !yield(portion, nil) {
 				return errStop
 			}
@@ -224,8 +232,8 @@ func (j *join) left(schema item.Schema) iter.Seq2[[]item.Key, error] {
 		case errors.Is(err, errStop):
 		case err != nil:
 			yield(nil, err)
-		case len(keys) > 0:
-			yield(keys, nil)
+		case len(list) > 0:
+			yield(list, nil)
 		}
 	}
 }
@@ -238,14 +246,14 @@ func (j *join) portion() int64 {
 	return j.maxMemory / 2
 }
 
-// walk calls visit for the Key.ID of each item that is left.
-func (j *join) walk(visit func(id string) error) error {
+// walk calls visit for each item that is left.
+func (j *join) walk(visit func(id string, p pending) error) error {
 	j.spilling.Lock()
 	defer j.spilling.Unlock()
 	if j.disk == nil {
 		for i := range j.shards {
 			taken := j.shards[i].take()
-			if err := taken.each(func(id string, _ pending) error { return visit(id) }); err != nil {
+			if err := taken.each(visit); err != nil {
 				return err
 			}
 		}
@@ -263,7 +271,7 @@ func (j *join) walk(visit func(id string) error) error {
 const maxDepth = 6
 
 // resolve joins the spilled items, one part after the other. A part that is too large for the memory is divided first.
-func (j *join) resolve(s *spill, depth int, visit func(id string) error) error {
+func (j *join) resolve(s *spill, depth int, visit func(id string, p pending) error) error {
 	for i := range s.parts {
 		part := &s.parts[i]
 		var err error
@@ -280,7 +288,7 @@ func (j *join) resolve(s *spill, depth int, visit func(id string) error) error {
 	return nil
 }
 
-func (j *join) divide(part *spillPart, depth int, visit func(id string) error) error {
+func (j *join) divide(part *spillPart, depth int, visit func(id string, p pending) error) error {
 	finer := newSpill(j.folder)
 	defer finer.close()
 	if err := part.read(finer.write); err != nil {
@@ -290,7 +298,7 @@ func (j *join) divide(part *spillPart, depth int, visit func(id string) error) e
 	return j.resolve(finer, depth+1, visit)
 }
 
-func (j *join) resolvePart(part *spillPart, visit func(id string) error) error {
+func (j *join) resolvePart(part *spillPart, visit func(id string, p pending) error) error {
 	var shard joinShard
 	err := part.read(func(id string, p pending) error {
 		switch shard.put(maphash.String(j.seed, id), id, p) {
@@ -306,7 +314,7 @@ func (j *join) resolvePart(part *spillPart, visit func(id string) error) error {
 	}
 	j.late.matched += shard.matched
 	j.late.sum.AddSum(shard.sum)
-	return shard.waiting.each(func(id string, _ pending) error { return visit(id) })
+	return shard.waiting.each(visit)
 }
 
 // close removes the files, if there are any.

@@ -43,13 +43,13 @@ func waitingBytes(tb testing.TB, count int) (joined, settling float64) {
 	before := heap()
 	j := newJoin(1<<40, "")
 	for i := range count {
-		if err := j.add(fromSource, wideKey(tb, i), item.Digest{}); err != nil {
+		if err := j.add(fromSource, i, wideKey(tb, i), item.Digest{}); err != nil {
 			tb.Fatal(err)
 		}
 	}
 	joined = each(before)
-	s := settlement{run: &run{source: &side{}, target: &side{}, join: j}}
-	var keys []item.Key
+	s := settlement{run: &run{source: &side{}, target: &side{}, join: j}, report: func(Difference) error { return nil }}
+	var keys []unmatched
 	for portion, err := range j.left(idSchema) {
 		if err != nil || keys != nil {
 			tb.Fatalf("error %v, or a second portion", err)
@@ -90,7 +90,7 @@ func BenchmarkWaitingMemory(b *testing.B) {
 // twice.
 func TestPendingBytes(t *testing.T) {
 	joined, settling := waitingBytes(t, 30_000)
-	drained := joined + float64(unsafe.Sizeof(item.Key{}))
+	drained := joined + float64(unsafe.Sizeof(unmatched{}))
 	if most := max(drained, settling); most > pendingBytes || most < pendingBytes*3/4 {
 		t.Errorf("an item takes %.0f bytes in the join, %.0f while that is drained, %.0f later; pendingBytes is %d", joined, drained, settling, pendingBytes)
 	}

@@ -9,12 +9,14 @@ import (
 )
 
 // repair brings the differing items of the target in line by the rule of the seed (write, then re-check against the source),
-// and looks at every one of them afresh. It returns how many still differ. An item is deleted from the target only if the
+// and looks at every one of them afresh. It returns those that still differ. An item is deleted from the target only if the
 // source is without it on a consistent read made just before; if it is back on the one made just after, it is written again.
-func (r *run) repair(ctx context.Context, differing []*candidate) (int, error) {
+func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate, error) {
 	keys := make([]item.Key, len(differing))
+	afresh := make([]*candidate, len(differing))
 	for i, c := range differing {
 		keys[i] = c.key
+		afresh[i] = &candidate{unmatched: c.unmatched}
 		r.source.forget(c.source)
 		r.target.forget(c.target)
 	}
@@ -22,26 +24,35 @@ func (r *run) repair(ctx context.Context, differing []*candidate) (int, error) {
 	for len(lost) > 0 {
 		var err error
 		if lost, err = r.converge.Settle(ctx, lost); err != nil {
-			return 0, fmt.Errorf("repair: %w", err)
+			return nil, fmt.Errorf("repair: %w", err)
 		}
 		if len(lost) > 0 { // a write without an answer may still be carried out; look again when it can't any more
 			if err := call.Sleep(ctx, r.policy.Lifetime()); err != nil {
-				return 0, fmt.Errorf("repair: %w", err)
+				return nil, fmt.Errorf("repair: %w", err)
 			}
 		}
 	}
-	again := settlement{run: r}
-	if err := again.settle(ctx, keys); err != nil {
-		return 0, fmt.Errorf("repair: %w", err)
+	again := settlement{run: r, report: r.recordAgain}
+	if err := again.settle(ctx, afresh); err != nil {
+		return nil, fmt.Errorf("repair: %w", err)
 	}
-	return len(again.differing), nil
+	return again.differing, nil
 }
 
-// plan counts what repair would do now, by what was last read. An item whose source is still changing is among it: it is copied as it
-// is when its turn comes.
-func (r *run) plan(differing []*candidate) {
-	for _, c := range differing {
-		if c.source.exists {
+// plan says, and for a dry run counts, what repair does, by what was last read. An item whose source is still changing is among it:
+// it is copied as it is when its turn comes.
+func (r *run) plan(d *Difference) {
+	action := Put
+	if d.SourceDigest == "" {
+		action = Delete
+	}
+	switch {
+	case !r.options.Repair:
+	case !r.options.DryRun:
+		d.Repair = action
+	default:
+		d.WouldRepair = action
+		if action == Put {
 			r.result.WouldPut++
 		} else {
 			r.result.WouldDelete++

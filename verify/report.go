@@ -4,15 +4,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 )
 
-// reportLine is one difference in a report file. Attribute values are not in it, but keys are: that is what it is for.
+// reportLine is one difference in a report file. Attribute values are in it with ShowValues only, but keys are: that is what it is for.
 type reportLine struct {
 	Key          json.RawMessage `json:"key"` // DynamoDB JSON
 	Kind         Kind            `json:"kind"`
 	Attributes   []string        `json:"attributes,omitempty"`
 	SourceDigest string          `json:"source_digest,omitempty"`
 	TargetDigest string          `json:"target_digest,omitempty"`
+	FirstSeen    string          `json:"first_seen"` // RFC 3339, UTC
+	LastSeen     string          `json:"last_seen"`
+	SourceValues json.RawMessage `json:"source_values,omitempty"` // DynamoDB JSON
+	TargetValues json.RawMessage `json:"target_values,omitempty"`
+	Repair       Action          `json:"repair,omitempty"`
+	WouldRepair  Action          `json:"would_repair,omitempty"`
+	AfterRepair  bool            `json:"after_repair,omitempty"`
 }
 
 // WriteDifference writes the difference as one line of JSON.
@@ -26,9 +34,15 @@ func WriteDifference(w io.Writer, d Difference) error {
 	err = encoder.Encode(reportLine{
 		Key: json.RawMessage(key), Kind: d.Kind, Attributes: d.Attributes,
 		SourceDigest: d.SourceDigest, TargetDigest: d.TargetDigest,
+		FirstSeen: moment(d.FirstSeen), LastSeen: moment(d.LastSeen),
+		SourceValues: d.SourceValues, TargetValues: d.TargetValues,
+		Repair: d.Repair, WouldRepair: d.WouldRepair, AfterRepair: d.AfterRepair,
 	})
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
 }
+
+// moment is a time in a report, to the millisecond.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

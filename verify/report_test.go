@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"reseal/internal/item"
 	"reseal/verify"
@@ -45,6 +46,9 @@ func TestWriteDifference(t *testing.T) {
 		d := difference{
 			Key: key, Kind: verify.Different, Attributes: []string{"", `a"b`, "c\nd"},
 			SourceDigest: strings.Repeat("0a", 32), TargetDigest: strings.Repeat("1b", 32),
+			FirstSeen: time.Date(2026, 2, 3, 4, 5, 6, 7_800_000, time.FixedZone("", 3600)), LastSeen: time.Date(2026, 2, 3, 4, 5, 7, 0, time.UTC),
+			SourceValues: json.RawMessage(`{"c\nd":{"S":"<&"}}`), TargetValues: json.RawMessage(`{}`),
+			Repair: verify.Put, AfterRepair: true,
 		}
 		var out bytes.Buffer
 		for range 2 {
@@ -62,6 +66,12 @@ func TestWriteDifference(t *testing.T) {
 			Attributes   []string                     `json:"attributes"`
 			SourceDigest string                       `json:"source_digest"`
 			TargetDigest string                       `json:"target_digest"`
+			FirstSeen    string                       `json:"first_seen"`
+			LastSeen     string                       `json:"last_seen"`
+			SourceValues map[string]any               `json:"source_values"`
+			TargetValues map[string]any               `json:"target_values"`
+			Repair       string                       `json:"repair"`
+			AfterRepair  bool                         `json:"after_repair"`
 		}
 		decoder := json.NewDecoder(strings.NewReader(lines[0]))
 		decoder.DisallowUnknownFields()
@@ -74,6 +84,12 @@ func TestWriteDifference(t *testing.T) {
 		}
 		if got.SourceDigest != d.SourceDigest || got.TargetDigest != d.TargetDigest {
 			t.Errorf("digests %s, %s", got.SourceDigest, got.TargetDigest)
+		}
+		if got.FirstSeen != "2026-02-03T03:05:06.007Z" || got.LastSeen != "2026-02-03T04:05:07.000Z" {
+			t.Errorf("seen %s to %s", got.FirstSeen, got.LastSeen)
+		}
+		if mustJSON(t, got.SourceValues) != `{"c\nd":{"S":"\u003c\u0026"}}` || mustJSON(t, got.TargetValues) != "{}" || got.Repair != "put" || !got.AfterRepair {
+			t.Errorf("%+v", got)
 		}
 	}
 }
@@ -95,10 +111,11 @@ func TestWriteDifferenceOfOneSide(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := verify.WriteDifference(&out, difference{Key: key, Kind: verify.Missing, SourceDigest: "ab"}); err != nil {
+	if err := verify.WriteDifference(&out, difference{Key: key, Kind: verify.Missing, SourceDigest: "ab", WouldRepair: verify.Put}); err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"key":{"id":{"S":"<a&b>"}},"kind":"missing","source_digest":"ab"}` + "\n"; out.String() != want {
+	if want := `{"key":{"id":{"S":"<a&b>"}},"kind":"missing","source_digest":"ab","first_seen":"0001-01-01T00:00:00.000Z",` +
+		`"last_seen":"0001-01-01T00:00:00.000Z","would_repair":"put"}` + "\n"; out.String() != want {
 		t.Errorf("got %s, want %s", out.String(), want)
 	}
 }

@@ -17,6 +17,7 @@ type Sample struct {
 	Segments      int     `json:"segments"`       // compared
 	TotalSegments int     `json:"total_segments"` // of the Scan
 	Match         bool    `json:"match"`          // no difference is left in the sample, and nothing was still changing
+	Passed        bool    `json:"passed"`         // likewise, as AllowChanging and Strict have it
 }
 
 // String is the sample as flags; a nil one is all.

@@ -153,10 +153,11 @@ func (c *cursor) next(ctx context.Context) error {
 	}
 	return c.run.position.whole(func() error {
 		for _, s := range list {
-			if err := c.run.join.add(c.which, s.key, s.digest); err != nil {
+			if err := c.run.join.add(c.which, c.segment, s.key, s.digest); err != nil {
 				return err
 			}
 		}
+		c.run.places.addItems(c.which, c.segment, len(list))
 		c.side.read.Add(int64(len(page.Items)))
 		c.side.expired.Add(int64(len(page.Items) - len(list)))
 		c.after, c.done = page.Next, page.Next == nil

@@ -16,13 +16,14 @@ import (
 
 // candidate is an item that did not match in the scans. What is said of it at the end comes from consistent reads only.
 type candidate struct {
-	key     item.Key
-	source  state
-	target  state
-	first   time.Time // when its source had been read first
-	since   time.Time // since when its source has been found unchanged
-	last    time.Time // when its source had been read last, and its target was about to be
-	decided bool
+	unmatched
+	source   state
+	target   state
+	first    time.Time // when its source had been read first
+	since    time.Time // since when its source has been found unchanged
+	last     time.Time // when its source had been read last, and its target was about to be
+	decided  bool
+	changing bool // decided: it never stood still
 }
 
 // state is what one table has for a key.
@@ -46,10 +47,10 @@ func (s state) String() string {
 	return hex.EncodeToString(s.digest[:])
 }
 
-func candidatesOf(keys []item.Key) []*candidate {
-	list := make([]*candidate, len(keys))
-	for i, key := range keys {
-		list[i] = &candidate{key: key}
+func candidatesOf(waiting []unmatched) []*candidate {
+	list := make([]*candidate, len(waiting))
+	for i, one := range waiting {
+		list[i] = &candidate{unmatched: one}
 	}
 	return list
 }
@@ -106,18 +107,17 @@ const (
 // settlement looks at candidates until something certain can be said of each.
 type settlement struct {
 	run    *run
-	report func(Difference) error // called for each difference, one at a time; nil: they are known already
+	report func(Difference) error // called for each difference, one at a time
 
 	mu        sync.Mutex // of what follows, of the sides' items and sums, and of report
 	settled   int64
 	differing []*candidate
 }
 
-// settle looks at the keys, in both tables with ConsistentRead, until each has agreed once (replication had been under way), or
+// settle looks at the items, in both tables with ConsistentRead, until each has agreed once (replication had been under way), or
 // has differed while its source stayed the same for the settling time (a difference), or has gone on changing for several
-// settling times. It counts all of them in the sides' items and sums.
-func (s *settlement) settle(ctx context.Context, keys []item.Key) error {
-	open := candidatesOf(keys)
+// settling times. It counts all of them in the sides' items and sums. It takes the list.
+func (s *settlement) settle(ctx context.Context, open []*candidate) error {
 	pause := lookAgainFirst
 	for {
 		if err := s.look(ctx, open); err != nil {
@@ -208,16 +208,11 @@ func (s *settlement) decide(c *candidate, source, target item.Item) error {
 		s.run.join.forget()
 		return nil
 	}
+	c.changing = kind == StillChanging
 	s.differing = append(s.differing, c)
-	if s.report == nil {
-		return nil
-	}
-	d := Difference{Key: c.key, Kind: kind, SourceDigest: c.source.String(), TargetDigest: c.target.String()}
-	if c.source.exists && c.target.exists {
-		var err error
-		if d.Attributes, err = item.DiffAttributes(source, target); err != nil {
-			return err
-		}
+	d, err := s.run.difference(c, kind, source, target)
+	if err != nil {
+		return err
 	}
 	return s.report(d)
 }

@@ -10,6 +10,8 @@ import (
 	"hash/maphash"
 	"io"
 	"os"
+
+	"reseal/internal/scan"
 )
 
 // spill keeps items that wait for their counterpart in files, in parts by a hash of their key: both sides of a key are in the
@@ -29,7 +31,8 @@ const (
 	spillBuffer = 16 << 10 // bytes, for each part
 )
 
-// spillPart is one file: records of an item's flags, its digest, and its Key.ID after its length (uvarint).
+// spillPart is one file: records of an item's flags, its digest, where it was seen (two uvarints), and its Key.ID after its
+// length (uvarint).
 type spillPart struct {
 	file   *os.File // nil: nothing was written, or it is closed
 	named  bool     // it still has a name, to be removed
@@ -68,7 +71,7 @@ func (s *spill) write(id string, p pending) error {
 }
 
 func writePending(w io.Writer, id string, p pending) error {
-	var head [1 + len(p.digest) + binary.MaxVarintLen64]byte
+	var head [1 + len(p.digest) + 3*binary.MaxVarintLen64]byte
 	if p.from == fromTarget {
 		head[0] |= flagTarget
 	}
@@ -76,6 +79,9 @@ func writePending(w io.Writer, id string, p pending) error {
 		head[0] |= flagBoth
 	}
 	n := 1 + copy(head[1:], p.digest[:])
+	for _, one := range p.at {
+		n += binary.PutUvarint(head[n:], uint64(one))
+	}
 	n += binary.PutUvarint(head[n:], uint64(len(id)))
 	if _, err := w.Write(head[:n]); err != nil {
 		return err
@@ -86,6 +92,8 @@ func writePending(w io.Writer, id string, p pending) error {
 
 // maxKeyBytes is more than any Key.ID takes: DynamoDB's keys have 2,048 and 1,024 bytes at the most.
 const maxKeyBytes = 4096
+
+var errDamaged = errors.New("a record is damaged")
 
 // readPending reads the rest of a record whose flags have been read.
 func readPending(r interface {
@@ -100,12 +108,22 @@ func readPending(r interface {
 	if _, err := io.ReadFull(r, p.digest[:]); err != nil {
 		return "", pending{}, err
 	}
+	for side := range p.at {
+		one, err := binary.ReadUvarint(r)
+		if err != nil {
+			return "", pending{}, err
+		}
+		if one > scan.MaxSegments {
+			return "", pending{}, errDamaged
+		}
+		p.at[side] = uint32(one)
+	}
 	length, err := binary.ReadUvarint(r)
 	if err != nil {
 		return "", pending{}, err
 	}
 	if length > maxKeyBytes || flags&^(flagTarget|flagBoth) != 0 {
-		return "", pending{}, errors.New("a record is damaged")
+		return "", pending{}, errDamaged
 	}
 	id := make([]byte, length)
 	if _, err := io.ReadFull(r, id); err != nil {

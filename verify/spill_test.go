@@ -50,7 +50,7 @@ func outcomeOf(t *testing.T, j *join, list []arrival, keys []item.Key) string {
 	t.Helper()
 	defer j.close()
 	for _, a := range list {
-		if err := j.add(a.from, keys[a.number], a.digest); err != nil {
+		if err := j.add(a.from, 1, keys[a.number], a.digest); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,8 +60,8 @@ func outcomeOf(t *testing.T, j *join, list []arrival, keys []item.Key) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range portion {
-			left = append(left, key.ID())
+		for _, one := range portion {
+			left = append(left, one.key.ID())
 		}
 	}
 	slices.Sort(left)
@@ -112,7 +112,7 @@ func TestJoinInFilesConcurrently(t *testing.T) {
 				if w%2 == 1 {
 					number = len(keys) - 1 - number
 				}
-				if err := j.add(origin(w%2), keys[number], item.Digest{1}); err != nil {
+				if err := j.add(origin(w%2), w, keys[number], item.Digest{1}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -132,7 +132,7 @@ func TestLeftInPortions(t *testing.T) {
 	j := newJoin(100*memoryOf(wideKey(t, 0).ID()), t.TempDir())
 	defer j.close()
 	for i := range 1000 {
-		if err := j.add(fromSource, wideKey(t, i), item.Digest{}); err != nil {
+		if err := j.add(fromSource, i, wideKey(t, i), item.Digest{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestFullDisk(t *testing.T) {
 	t.Run("add", func(t *testing.T) {
 		j := newJoin(1, t.TempDir())
 		defer j.close()
-		if err := j.add(fromSource, wideKey(t, 0), item.Digest{}); err != nil {
+		if err := j.add(fromSource, 0, wideKey(t, 0), item.Digest{}); err != nil {
 			t.Fatal(err)
 		}
 		for i := range j.disk.parts {
@@ -234,7 +234,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		var err error
 		for i := 1; err == nil && i < 100_000; i++ {
-			err = j.add(fromSource, wideKey(t, i), item.Digest{})
+			err = j.add(fromSource, i, wideKey(t, i), item.Digest{})
 		}
 		if !errors.Is(err, errSpill) || !strings.Contains(err.Error(), "no space left") {
 			t.Errorf("error %v", err)

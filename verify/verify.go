@@ -14,7 +14,6 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/converge"
-	"reseal/internal/item"
 	"reseal/internal/refuse"
 	"reseal/internal/room"
 	"reseal/internal/scan"
@@ -54,6 +53,10 @@ type Options struct {
 	DryRun     bool          // with Repair: only count what it would write and delete
 	Encryption string        // what the target must have: "kms" (or "") or "any"
 
+	AllowChanging bool     // items that never stand still don't keep the verification from passing
+	Strict        bool     // differences of the tables' configuration, and what of it could not be checked, do
+	StrictExcept  []string // but for these lines of it (see SettingNames)
+
 	// KeepExpired compares items whose time to live has passed like any others. Otherwise they are left out on both sides:
 	// DynamoDB deletes them at any time within days, in each table at another.
 	KeepExpired bool
@@ -61,6 +64,9 @@ type Options struct {
 	Checkpoint string // file to keep the state of the scans in, and to resume from if it exists; "": none
 	Restart    bool   // start over even if the checkpoint exists
 
+	ShowValues bool // differences come with the items' values
+
+	Begin      func() error           // called when all checks are passed, before an item is read; an error ends the run; may be nil
 	Difference func(Difference) error // called for each difference when it is certain, one at a time; an error ends the run; may be nil
 	Progress   func(Progress)         // called about once a second and at the end; may be nil
 
@@ -82,7 +88,9 @@ type Progress struct {
 type Result struct {
 	Source            string    `json:"source"`
 	Target            string    `json:"target"`
-	Match             bool      `json:"match"` // no difference is left, and nothing was still changing; never true of a sample
+	Match             bool      `json:"match"`  // no difference is left, and nothing was still changing; never true of a sample
+	Passed            bool      `json:"passed"` // it matches, also as AllowChanging and Strict have it; never true of a sample
+	Strict            bool      `json:"strict"`
 	Sample            *Sample   `json:"sample,omitempty"`
 	SourceItems       int64     `json:"source_items"`
 	TargetItems       int64     `json:"target_items"`
@@ -105,31 +113,12 @@ type Result struct {
 	Configuration     []Setting `json:"configuration"` // what differs, or could not be checked, beside the items
 	Encryption        string    `json:"encryption"`    // of the target: "KMS" or "AWS_OWNED"
 	ElapsedSeconds    float64   `json:"elapsed_seconds"`
+
+	Settings []Setting   `json:"-"` // all lines of the configuration
+	Map      *SegmentMap `json:"-"` // where in the tables the items and the differences are
 }
 
-// Kind is the kind of a difference.
-type Kind string
-
-// The kinds of differences.
-const (
-	Missing       Kind = "missing"
-	Extra         Kind = "extra"
-	Different     Kind = "different"
-	StillChanging Kind = "still_changing"
-)
-
-// Difference is one item that is not the same in both tables.
-type Difference struct {
-	Key          item.Key
-	Kind         Kind
-	Attributes   []string // names of the attributes that differ, where both tables have the item
-	SourceDigest string   // hexadecimal SHA-256 of the canonical encoding; "" where the table hasn't the item
-	TargetDigest string
-}
-
-const (
-	progressInterval = time.Second
-)
+const progressInterval = time.Second
 
 // run is one verification.
 type run struct {
@@ -147,6 +136,7 @@ type run struct {
 	segments []int // to be scanned
 	total    int   // segments of the Scan
 	position *checkpoint
+	places   *places
 	settling chan struct{} // closed when the scans are done
 	result   Result
 }
@@ -197,14 +187,18 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		Source: r.source.reader, Target: r.target.reader, Recheck: true,
 		Writer: &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: pair.Target.Schema, Limiter: r.writes, Policy: policy},
 	}
-	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Encryption: pair.Target.Encryption()}
+	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Encryption: pair.Target.Encryption(), Strict: o.Strict}
 	r.expiry = expiryOf(ctx, o, policy.AttemptTimeout())
 	r.chooseSegments()
 	if r.position, err = openCheckpoint(r); err != nil {
 		return nil, err
 	}
 	r.result.Resumed = r.position.resumed
-	r.result.Configuration, err = configuration(ctx, o, pair, policy.AttemptTimeout())
+	r.result.Settings, err = configuration(ctx, o, pair, policy.AttemptTimeout())
+	r.result.Configuration = differing(r.result.Settings)
+	if err == nil && o.Begin != nil {
+		err = o.Begin()
+	}
 	return r, err
 }
 
@@ -213,9 +207,10 @@ func (r *run) chooseSegments() {
 	if r.options.Sample > 0 {
 		sample, drawn := draw(r.options.Sample, r.options.SampleSeed, r.options.Segments)
 		r.result.Sample, r.segments, r.total = &sample, drawn, sample.TotalSegments
-		return
+	} else {
+		r.segments, r.total = slices.Collect(scan.Spread(r.options.Segments)), r.options.Segments
 	}
-	r.segments, r.total = slices.Collect(scan.Spread(r.options.Segments)), r.options.Segments
+	r.places = newPlaces(r.segments, r.total)
 }
 
 func (o Options) budget() capacity.Budget {
@@ -237,7 +232,7 @@ func (o Options) check() error {
 	case o.MaxMemory <= 0:
 		return refuse.New("give a size such as 256MiB", "max memory is %d bytes", o.MaxMemory)
 	}
-	return nil
+	return o.checkStrict()
 }
 
 func (r *run) compare(ctx context.Context) error {
@@ -245,65 +240,41 @@ func (r *run) compare(ctx context.Context) error {
 		return err
 	}
 	close(r.settling)
-	match := true
-	for keys, err := range r.join.left(r.source.schema) {
-		left := 0
+	var left remains
+	for waiting, err := range r.join.left(r.source.schema) {
+		var still remains
 		if err == nil {
-			left, err = r.examine(ctx, keys)
+			still, err = r.examine(ctx, waiting)
 		}
 		if err != nil {
 			return err
 		}
-		match = match && left == 0
+		left.add(still)
 	}
-	if r.result.Sample == nil {
-		r.result.Match = match
-		return nil
-	}
-	r.result.Sample.Match = match
-	if match && r.source.read.Load() == 0 && r.target.read.Load() == 0 {
+	if r.result.Sample != nil && left == (remains{}) && r.source.read.Load() == 0 && r.target.read.Load() == 0 {
 		return errEmptySample
 	}
+	r.judge(left)
 	return nil
 }
 
-// examine finds out what is true of keys that did not match in the scans, and repairs them if that is wanted. It returns how
-// many still differ.
-func (r *run) examine(ctx context.Context, keys []item.Key) (left int, err error) {
+// examine finds out what is true of items that did not match in the scans, and repairs them if that is wanted. It returns what
+// then still differs.
+func (r *run) examine(ctx context.Context, waiting []unmatched) (left remains, err error) {
 	found := settlement{run: r, report: r.record}
-	if err := found.settle(ctx, keys); err != nil {
-		return 0, err
+	if err := found.settle(ctx, candidatesOf(waiting)); err != nil {
+		return remains{}, err
 	}
 	r.result.Settled += found.settled
-	left = len(found.differing)
-	switch {
-	case r.options.Repair && r.options.DryRun:
-		r.plan(found.differing)
-	case r.options.Repair:
-		if left, err = r.repair(ctx, found.differing); err != nil {
-			return 0, err
-		}
-		r.result.Repaired += int64(len(found.differing) - left)
+	if !r.options.Repair || r.options.DryRun {
+		return remainsOf(found.differing), nil
 	}
-	return left, nil
-}
-
-// record counts and reports a difference.
-func (r *run) record(d Difference) error {
-	switch d.Kind {
-	case Missing:
-		r.result.Missing++
-	case Extra:
-		r.result.Extra++
-	case Different:
-		r.result.Different++
-	case StillChanging:
-		r.result.StillChanging++
+	still, err := r.repair(ctx, found.differing)
+	if err != nil {
+		return remains{}, err
 	}
-	if r.options.Difference == nil {
-		return nil
-	}
-	return r.options.Difference(d)
+	r.result.Repaired += int64(len(found.differing) - len(still))
+	return remainsOf(still), nil
 }
 
 func (r *run) finish() Result {
@@ -315,6 +286,7 @@ func (r *run) finish() Result {
 	result.WriteUnits = r.writes.Used()
 	result.Throttled = r.throttled()
 	result.SourceExpired, result.TargetExpired = r.source.expired.Load(), r.target.expired.Load()
+	result.Map = r.places.show()
 	result.ElapsedSeconds = time.Since(r.start).Seconds()
 	return result
 }

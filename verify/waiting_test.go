@@ -58,7 +58,7 @@ func TestMatchedPairsAllocateNothing(t *testing.T) {
 	pass := func() {
 		for _, from := range []origin{fromSource, fromTarget} {
 			for _, key := range keys {
-				if err := j.add(from, key, item.Digest{}); err != nil {
+				if err := j.add(from, 0, key, item.Digest{}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -103,6 +103,29 @@ func choice(f *pflag.FlagSet, value *string, name, usage string, choices ...stri
 	f.Var(&choiceFlag{value, choices}, name, usage)
 }
 
+// listFlag is some texts: the flag may be given several times.
+type listFlag []string
+
+var _ pflag.Value = (*listFlag)(nil)
+
+func (l *listFlag) String() string { return strings.Join(*l, ",") }
+
+func (l *listFlag) Set(text string) error {
+	*l = append(*l, text)
+	return nil
+}
+
+func (l *listFlag) Type() string { return "list" }
+
+// split takes the texts apart at commas.
+func (l *listFlag) split() []string {
+	var list []string
+	for _, text := range *l {
+		list = append(list, strings.Split(text, ",")...)
+	}
+	return list
+}
+
 // unitsFlag is a number of capacity units a second, above zero, or a percentage of what the table has. Both are zero if the flag
 // isn't given.
 type unitsFlag struct {

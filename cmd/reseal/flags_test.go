@@ -40,6 +40,7 @@ func TestFlags(t *testing.T) {
 		"verify": with(map[string]string{
 			"segments": "16", "read-units": "", "settle": "30s", "max-memory": "256MiB", "repair": "false", "report": "",
 			"dry-run": "false", "ignore-expired": "true", "sample": "", "sample-seed": "0", "checkpoint": "", "restart": "false",
+			"allow-changing": "false", "strict": "false", "strict-except": "", "show-values": "false",
 		}),
 		"demo": {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
 	}

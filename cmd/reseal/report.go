@@ -4,86 +4,204 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
+	"reseal/internal/atomicfile"
 	"reseal/internal/refuse"
 	"reseal/verify"
 )
 
-// report is the file of --report; without a path it takes everything and keeps nothing.
-//
-// The file is opened before the work, so that a path that can't be written is refused, but what an earlier run left in it goes
-// only when this one has begun.
-type report struct {
-	file    *os.File // nil: none
-	created bool
-	begun   bool
-	buffer  *bufio.Writer
+// report is a file of --report. What an earlier run left in it goes only when this one has begun; of a run that was refused,
+// nothing is seen.
+type report interface {
+	begin() error
+	write(verify.Difference) error
+	end(result *verify.Result, failure error) error // of a run that has begun: one of them is nil
+	abandon()                                       // of a run that was refused
 }
 
-func openReport(path string) (*report, error) {
-	if path == "" {
-		return &report{}, nil
+// reports are all of them.
+type reports struct {
+	list  []report
+	begun bool
+}
+
+// openReports opens the files before the work, so that a path that can't be written is refused.
+func openReports(paths []string, head verify.PageHead) (*reports, error) {
+	r := &reports{}
+	for i, path := range paths {
+		one, err := openReport(path, head)
+		if err == nil && slices.Contains(paths[:i], path) {
+			one.abandon()
+			err = refuse.New("give each file once", "--report %q is given twice", path)
+		}
+		if err != nil {
+			r.abandon()
+			return nil, err
+		}
+		r.list = append(r.list, one)
 	}
-	r := &report{}
+	return r, nil
+}
+
+func openReport(path string, head verify.PageHead) (report, error) {
+	var one report
 	var err error
-	if r.file, err = os.OpenFile(path, os.O_WRONLY, 0); errors.Is(err, fs.ErrNotExist) {
-		r.created = true
-		r.file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, reportMode)
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".html", ".htm":
+		one, err = openPage(path, head)
+	default:
+		one, err = openLines(path)
 	}
 	if err != nil {
 		return nil, refuse.Because(err, "give another --report", "the report can't be written (%s)", err)
 	}
-	r.buffer = bufio.NewWriter(r.file)
-	return r, nil
+	return one, nil
 }
 
-// reportMode keeps the keys of the table's items from others.
-const reportMode fs.FileMode = 0o600
-
-// begin empties a file that was there before.
-func (r *report) begin() error {
-	if r.begun || r.file == nil {
-		return nil
-	}
+func (r *reports) begin() error {
 	r.begun = true
-	info, err := r.file.Stat()
-	if err == nil && info.Mode().IsRegular() { // and not /dev/stderr, say
-		err = errors.Join(r.file.Truncate(0), r.file.Chmod(reportMode))
-	}
-	if err != nil {
-		return fmt.Errorf("write report: %w", err)
+	for _, one := range r.list {
+		if err := one.begin(); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
 	}
 	return nil
 }
 
-func (r *report) write(d verify.Difference) error {
-	if r.file == nil {
-		return nil
+func (r *reports) write(d verify.Difference) error {
+	for _, one := range r.list {
+		if err := one.write(d); err != nil {
+			return err
+		}
 	}
-	if err := r.begin(); err != nil {
-		return err
-	}
-	return verify.WriteDifference(r.buffer, d)
+	return nil
 }
 
-// close ends the report of a verification that ended with the given error, which it returns together with its own. Where the
-// verification was refused, nothing has changed.
-func (r *report) close(result error) error {
-	if r.file == nil {
-		return result
+func (r *reports) abandon() {
+	for _, one := range r.list {
+		one.abandon()
 	}
-	if refuse.Is(result) {
-		_ = r.file.Close() // nothing was written to it
-		if r.created {
-			_ = os.Remove(r.file.Name()) // an empty file that stays is no reason for another exit status
+}
+
+// close ends the reports of a verification that ended with the result or the failure, which it returns together with its own.
+func (r *reports) close(result verify.Result, failure error) error {
+	if !r.begun {
+		r.abandon()
+		return failure
+	}
+	what := &result
+	if failure != nil {
+		what = nil
+	}
+	var errs error
+	for _, one := range r.list {
+		if err := one.end(what, failure); err != nil {
+			errs = errors.Join(errs, fmt.Errorf("write report: %w", err))
 		}
-		return result
 	}
-	err := errors.Join(r.begin(), r.buffer.Flush(), r.file.Close())
+	return errors.Join(failure, errs)
+}
+
+// reportMode keeps the keys of the tables' items from others.
+const reportMode fs.FileMode = 0o600
+
+// opened opens a file for writing, without a change to one that is there.
+func opened(path string) (file *os.File, created bool, err error) {
+	file, err = os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, reportMode)
+		return file, true, err
+	}
+	return file, false, err
+}
+
+// lineReport is a file with a line of JSON for each difference.
+type lineReport struct {
+	file    *os.File
+	created bool
+	buffer  *bufio.Writer
+}
+
+func openLines(path string) (report, error) {
+	file, created, err := opened(path)
 	if err != nil {
-		err = fmt.Errorf("write report: %w", err)
+		return nil, err
 	}
-	return errors.Join(result, err)
+	return &lineReport{file: file, created: created, buffer: bufio.NewWriter(file)}, nil
+}
+
+// begin empties a file that was there before.
+func (r *lineReport) begin() error {
+	info, err := r.file.Stat()
+	if err == nil && info.Mode().IsRegular() { // and not /dev/stderr, say
+		err = errors.Join(r.file.Truncate(0), r.file.Chmod(reportMode))
+	}
+	return err
+}
+
+// write keeps what is about to be repaired safe from the end of the process.
+func (r *lineReport) write(d verify.Difference) error {
+	if err := verify.WriteDifference(r.buffer, d); err != nil || d.Repair == "" {
+		return err
+	}
+	return r.buffer.Flush()
+}
+
+func (r *lineReport) end(*verify.Result, error) error {
+	return errors.Join(r.buffer.Flush(), r.file.Close())
+}
+
+func (r *lineReport) abandon() {
+	_ = r.file.Close() // nothing was written to it
+	if r.created {
+		_ = os.Remove(r.file.Name()) // an empty file that stays is no reason for another exit status
+	}
+}
+
+// pageReport is a file that is replaced as a whole: by a page that says that the run has not ended when it begins, so that whatever
+// happens then, no older page is taken for its result; and by the result.
+type pageReport struct {
+	path    string
+	created bool
+	page    *verify.Page
+}
+
+func openPage(path string, head verify.PageHead) (report, error) {
+	file, created, err := opened(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &pageReport{path: path, created: created, page: verify.NewPage(head)}
+	beside, err := os.CreateTemp(filepath.Dir(path), ".reseal-*") // where the new page will be made
+	if err != nil {
+		_ = file.Close()
+		r.abandon()
+		return nil, err
+	}
+	_ = beside.Close() // nothing was written to either
+	_ = os.Remove(beside.Name())
+	return r, file.Close()
+}
+
+func (r *pageReport) begin() error { return r.end(nil, nil) }
+
+func (r *pageReport) write(d verify.Difference) error { return r.page.Add(d) }
+
+func (r *pageReport) end(result *verify.Result, failure error) error {
+	return atomicfile.WriteBy(r.path, func(w io.Writer) error {
+		buffer := bufio.NewWriter(w)
+		return errors.Join(r.page.Write(buffer, result, failure), buffer.Flush())
+	})
+}
+
+func (r *pageReport) abandon() {
+	if r.created {
+		_ = os.Remove(r.path) // an empty file that stays is no reason for another exit status
+	}
 }

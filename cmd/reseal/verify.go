@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"reseal/internal/refuse"
 	"reseal/verify"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ func verifyCommand() *cobra.Command {
 	var sample shareFlag
 	var ignoreExpired bool
 	maxMemory := sizeFlag(256 << 20)
-	var reportPath string
+	var reportPaths, strictExcept listFlag
 	cmd := &cobra.Command{
 		Use:   "verify --source S --target T",
 		Short: "Compare both tables; exit with 0 only if they hold the same items",
@@ -28,13 +29,16 @@ func verifyCommand() *cobra.Command {
 replication under way repairs within --settle is no difference, a lost update is one. It may run while the application
 writes.
 
-Exit status 0: they match. 1: they don't, or an item never stood still. 3: it could not be found out, which is never a
-match; a report is then incomplete. 4: nothing differs in a --sample, which says little of the rest.
+Exit status 0: they match. 1: they don't, or an item never stood still (see --allow-changing), or their configuration
+differs (see --strict). 3: it could not be found out, which is never a match; a report is then incomplete. 4: nothing
+differs in a --sample, which says little of the rest.
 
 With --checkpoint an interrupted or failed verification goes on where it was: run the same command again. What had
 matched by then is not read again.`,
 		Example: `  reseal verify --source cities --target cities-encrypted
   reseal verify --source cities --target cities-encrypted --report differences.jsonl --output json
+  reseal verify --source cities --target cities-encrypted --report page.html --show-values
+  reseal verify --source cities --target cities-encrypted --strict --strict-except stream,tags
   reseal verify --source cities --target cities-encrypted --sample 1%
   reseal verify --source cities --target cities-encrypted --repair --dry-run
   reseal verify --source cities --target cities-encrypted --repair`,
@@ -51,22 +55,26 @@ matched by then is not read again.`,
 		if sample > 0 && !cmd.Flags().Changed("sample-seed") {
 			o.SampleSeed = rand.Uint64N(1_000_000) //nolint:gosec // not a secret; short, to be typed again
 		}
-		report, err := openReport(reportPath)
+		o.StrictExcept = strictExcept.split()
+		if o.ShowValues && len(reportPaths) == 0 {
+			return refuse.New("give --report too, or leave it out", "--show-values puts values into a report")
+		}
+		report, err := openReports(reportPaths, verify.PageHead{Source: source.Given, Target: target.Given, Started: time.Now()})
 		if err != nil {
 			return err
 		}
-		o.Difference = report.write
+		o.Begin, o.Difference = report.begin, report.write
 		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
 		o.Progress = progress.verify
 		result, err := verify.Run(cmd.Context(), o)
 		progress.finish()
-		if err := report.close(err); err != nil {
+		result.Source, result.Target = source.Given, target.Given
+		if err := report.close(result, err); err != nil {
 			if o.Checkpoint == "" {
 				return err
 			}
 			return stop(err, many(progress.done, "item"), o.Checkpoint, o.Restart)
 		}
-		result.Source, result.Target = source.Given, target.Given
 		if err := j.print(cmd, result, func(out io.Writer) error { return printVerify(out, result) }); err != nil {
 			return err
 		}
@@ -84,7 +92,11 @@ matched by then is not read again.`,
 		f.Uint64Var(&o.SampleSeed, "sample-seed", 0, "draw the same sample as the run that printed this seed (default: a new one)")
 		text(f, &o.Checkpoint, "checkpoint", "file", "where to keep the position, and go on from (default: nowhere)")
 		f.BoolVar(&o.Restart, "restart", false, "start over, whatever the checkpoint says")
-		text(f, &reportPath, "report", "file", "where to write the differences, a line of JSON each: key, kind, attribute names")
+		f.BoolVar(&o.AllowChanging, "allow-changing", false, "exit with 0 also if items that never stand still are all that is left")
+		f.BoolVar(&o.Strict, "strict", false, "what differs in the tables' configuration, or could not be checked, counts too")
+		f.Var(&strictExcept, "strict-except", "lines of the configuration that --strict passes, such as stream,tags")
+		f.Var(&reportPaths, "report", "file for the differences: a line of JSON each, or one page to read if it ends in\n.html (can be given twice)")
+		f.BoolVar(&o.ShowValues, "show-values", false, "put the values of what differs into the report, not only the attributes' names")
 	})
 	return cmd
 }
@@ -92,10 +104,12 @@ matched by then is not read again.`,
 // notMatched is the error that stands for the exit status.
 func notMatched(r verify.Result) error {
 	switch {
-	case r.Match:
+	case r.Passed:
 		return nil
-	case r.Sample != nil && r.Sample.Match:
+	case r.Sample != nil && r.Sample.Passed:
 		return errSampleMatched
+	case r.Match || r.Sample != nil && r.Sample.Match:
+		return fmt.Errorf("%w: their items do, their configuration doesn't", errDifferent)
 	case r.Sample != nil:
 		return fmt.Errorf("%w: a sample of them doesn't", errDifferent)
 	}
@@ -107,7 +121,7 @@ func printVerify(out io.Writer, r verify.Result) error {
 	if r.Resumed {
 		resumed = " (resumed: read units and time are of this run)"
 	}
-	err := errors.Join(heading(out, "%s%s", verdict(r), resumed), lines(
+	return errors.Join(heading(out, "%s%s", r.Verdict(), resumed), lines(
 		out,
 		"source", r.Source,
 		"target", r.Target+" (encryption: "+r.Encryption+")",
@@ -124,19 +138,27 @@ func printVerify(out io.Writer, r verify.Result) error {
 		"target fingerprint", r.TargetFingerprint,
 		"read units", units(r.ReadUnits),
 		"time", seconds(r.ElapsedSeconds),
-	))
+	), printConfiguration(out, r))
+}
+
+// printConfiguration tells in what the tables differ beside their items, and what comes of it.
+func printConfiguration(out io.Writer, r verify.Result) error {
 	if len(r.Configuration) == 0 {
-		return err
+		return nil
+	}
+	title := "Table configuration that differs or was not checked (not part of the verdict without --strict):"
+	if r.Strict {
+		title = "Table configuration that differs or was not checked:"
 	}
 	var settings []string
 	for _, s := range r.Configuration {
-		settings = append(settings, s.What, "source: "+s.Source+"; target: "+s.Target)
+		consequence := s.Consequence
+		if s.Expected && r.Strict {
+			consequence += " (Expected: --strict passes it.)"
+		}
+		settings = append(settings, s.What, "source: "+s.Source, "", "target: "+s.Target, "", consequence)
 	}
-	return errors.Join(
-		err,
-		heading(out, "Table configuration that differs or was not checked (not part of the verdict):"),
-		lines(out, settings...),
-	)
+	return errors.Join(heading(out, "%s", title), lines(out, settings...))
 }
 
 // wouldRepair tells of a dry run.
@@ -145,25 +167,4 @@ func wouldRepair(r verify.Result) string {
 		return ""
 	}
 	return fmt.Sprintf(" (dry run: would write %s and delete %s)", many(r.WouldPut, "item"), count(r.WouldDelete))
-}
-
-func verdict(r verify.Result) string {
-	of := ""
-	if s := r.Sample; s != nil {
-		of = fmt.Sprintf("in a sample of %s of %s segments (seed %d)", count(int64(s.Segments)), count(int64(s.TotalSegments)), s.Seed)
-		if s.Match {
-			return "SAMPLE MATCHED: nothing differs " + of + ". The rest was not compared."
-		}
-		of = ", " + of
-	}
-	switch {
-	case r.Match && r.Repaired > 0:
-		return "MATCH: both tables hold the same items, now that " + count(r.Repaired) + " were repaired."
-	case r.Match:
-		return "MATCH: both tables hold the same items."
-	case r.Missing+r.Extra+r.Different == 0:
-		return "NO MATCH: some items never stood still. Verify again when the application writes less."
-	default:
-		return "NO MATCH: the tables do not hold the same items" + of + "."
-	}
 }

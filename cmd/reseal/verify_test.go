@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"reseal/internal/testkit"
-	"reseal/verify"
 )
 
 // verifyFields are those of the contract (DESIGN section 6).
@@ -59,20 +58,6 @@ func TestVerifyDifferences(t *testing.T) {
 	text = ts.run("verify").want(0)
 	if want := regexp.MustCompile(`(?s)^MATCH: both tables hold the same items\.\n.*\n  source fingerprint [0-9a-f]{64}\n  target fingerprint [0-9a-f]{64}\n`); !want.MatchString(text.stdout) || text.stderr != "" {
 		t.Errorf("text: %s", text)
-	}
-}
-
-func TestVerdict(t *testing.T) {
-	t.Parallel()
-	for want, r := range map[string]verify.Result{
-		"MATCH: both tables hold the same items.":                                                {Match: true},
-		"MATCH: both tables hold the same items, now that 3 were repaired.":                      {Match: true, Missing: 3, Repaired: 3},
-		"NO MATCH: the tables do not hold the same items.":                                       {Extra: 1, StillChanging: 1},
-		"NO MATCH: some items never stood still. Verify again when the application writes less.": {StillChanging: 1},
-	} {
-		if got := verdict(r); got != want {
-			t.Errorf("%+v: %q", r, got)
-		}
 	}
 }
 

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"reseal/internal/testkit"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+)
+
+// file reads a file that the process left.
+func (o outcome) file(name string) string {
+	o.t.Helper()
+	content, err := os.ReadFile(filepath.Join(o.folder, name))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(o.folder, name))
+	if err != nil || info.Mode() != 0o600 {
+		o.t.Errorf("%s: mode %v, %v", name, info.Mode(), err)
+	}
+	return string(content)
+}
+
+// contains expects some texts in a page, and not others.
+func contains(t *testing.T, page string, has []string, hasNot ...string) {
+	t.Helper()
+	for _, text := range has {
+		if !strings.Contains(page, text) {
+			t.Errorf("%q is not in the page", text)
+		}
+	}
+	for _, text := range hasNot {
+		if strings.Contains(page, text) {
+			t.Errorf("%q is in the page", text)
+		}
+	}
+}
+
+// One run writes lines and a page, with values only if they are asked for, and replaces what an earlier run left.
+func TestReportPage(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 20)
+	ts.run("seed").want(0)
+	folder := t.TempDir()
+	verify := func(more ...string) outcome {
+		return start(t, command{folder: folder, args: ts.args("verify", append([]string{"--settle", "1ms", "--report", "r.jsonl", "--report", "page.HTML"}, more...)...)}).await()
+	}
+	if err := os.WriteFile(filepath.Join(folder, "page.HTML"), []byte("of an earlier run"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	page := verify().want(0).file("page.HTML")
+	contains(t, page, []string{`<body class="passed">`, "MATCH: both tables hold the same items.", ts.source, ts.target}, "earlier")
+	ts.damage()
+	o := verify().want(1)
+	contains(t, o.file("page.HTML"), []string{`<body class="failed">`, "item-00000", "item-00001", "item-extra", `<code>v</code>`}, "changed", "attribute</th>")
+	checkReport(t, filepath.Join(folder, "r.jsonl"))
+	if strings.Contains(o.file("r.jsonl"), "changed") {
+		t.Error("values in the lines, though none was asked for")
+	}
+	o = verify("--show-values").want(1)
+	contains(t, o.file("page.HTML"), []string{"changed", "attribute</th>", "keys and values of the tables"})
+	var found []string
+	for line := range strings.Lines(o.file("r.jsonl")) {
+		var one struct {
+			Kind         string
+			SourceValues json.RawMessage `json:"source_values"`
+			TargetValues json.RawMessage `json:"target_values"`
+		}
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, one.Kind+" "+string(one.SourceValues)+" "+string(one.TargetValues))
+	}
+	slices.Sort(found)
+	want := []string{
+		`different {"v":{"N":"1"}} {"v":{"S":"changed"}}`, `extra  {"id":{"S":"item-extra"},"v":{"N":"1"}}`, `missing {"id":{"S":"item-00000"},"v":{"N":"0"}} `,
+	}
+	if !slices.Equal(found, want) {
+		t.Errorf("values %q, want %q", found, want)
+	}
+
+	o = verify("--repair").want(0)
+	contains(t, o.file("page.HTML"), []string{"now that 3 were repaired", "written by the repair", "deleted by the repair"}, "not repaired")
+	if n := strings.Count(o.file("r.jsonl"), `"repair":"`); n != 3 {
+		t.Errorf("%d repairs in the lines", n)
+	}
+	if rest, err := os.ReadDir(folder); err != nil || len(rest) != 2 {
+		t.Errorf("left in the folder: %v, %v", rest, err)
+	}
+}
+
+// A run that fails, is interrupted or killed leaves a page that says so, whatever page there was before.
+func TestReportPageOfAFailedRun(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 20)
+	ts.run("seed").want(0)
+	folder := t.TempDir()
+	args := ts.args("verify", "--settle", "1ms", "--report", "page.html")
+	match := start(t, command{folder: folder, args: args}).await().want(0)
+	contains(t, match.file("page.html"), []string{">MATCH: "}) // to be replaced
+	ts.targetProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "Scan" && segmentOf(x) == 7 {
+			return testkit.Fail(400, "com.amazon.coral.service#AccessDeniedException", "not authorized to <scan>")
+		}
+		return nil
+	})
+	page := start(t, command{folder: folder, args: args}).await().want(3).file("page.html")
+	contains(t, page, []string{`<body class="incomplete">`, "<h1>INCOMPLETE: ", "not authorized to &lt;scan&gt;"}, "MATCH", "source fingerprint")
+
+	for signal, says := range map[syscall.Signal]string{syscall.SIGINT: "<h1>INCOMPLETE: ", syscall.SIGKILL: "<h1>NOT FINISHED: "} {
+		ts.targetProxy.Use(nil)
+		contains(t, start(t, command{folder: folder, args: args}).await().want(0).file("page.html"), []string{">MATCH: "})
+		held := newEvent()
+		ts.targetProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+			if x.Op == "Scan" {
+				held.happen()
+				<-x.Ctx.Done()
+			}
+			return nil
+		})
+		p := start(t, command{folder: folder, args: args})
+		p.reach("it scanned", held.c)
+		p.signal(signal)
+		contains(t, p.await().file("page.html"), []string{`<body class="incomplete">`, says}, "MATCH")
+	}
+}
+
+// A refused run leaves the page of an earlier one, and none where there was none.
+func TestReportPageOfARefusedRun(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 2)
+	folder := t.TempDir()
+	refused := func(more ...string) outcome {
+		args := ts.args("verify", append([]string{"--report", "page.html"}, more...)...)
+		return start(t, command{folder: folder, args: args}).await().want(2)
+	}
+	if o := refused("--segments", "0"); o.exists("page.html") {
+		t.Error("a page is there")
+	}
+	if err := os.WriteFile(filepath.Join(folder, "page.html"), []byte("earlier"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if page := refused("--segments", "0").file("page.html"); page != "earlier" {
+		t.Errorf("the page is now %q", page)
+	}
+	refused("--report", "page.html").says("given twice")
+	refused("--report", "no/such/page.html").says("the report can't be written", "give another --report")
+	refused("--report", "r.jsonl", "--report", ".").says("the report can't be written")
+	ts.run("verify", "--show-values").want(2).says("--show-values", "--report")
+	if rest, err := os.ReadDir(folder); err != nil || len(rest) != 1 {
+		t.Errorf("left in the folder: %v, %v", rest, err)
+	}
+}
+
+// A disk that is full when the page is written is a failure, and no page is taken for a result.
+func TestReportPageThatCanNotBeWritten(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 2)
+	ts.run("seed").want(0)
+	folder := t.TempDir()
+	gone := filepath.Join(folder, "gone")
+	if err := os.Mkdir(gone, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ts.sourceProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "Scan" {
+			_ = os.RemoveAll(gone) // while the verification runs
+		}
+		return nil
+	})
+	o := start(t, command{folder: folder, args: ts.args("verify", "--report", "gone/page.html")}).await().want(3).says("write report")
+	if o.exists("gone/page.html") {
+		t.Error("the page is there")
+	}
+}
+
+// The gate's flags reach the exit status and the words.
+func TestVerifyStrict(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 5)
+	ts.run("seed").want(0)
+	o := ts.run("verify", "--strict").want(1)
+	const head = "NO MATCH: the items are the same, but 3 of the table configuration's lines differ or were not checked.\n"
+	if !strings.HasPrefix(o.stdout, head) || !strings.Contains(o.stdout, "Whatever reads the source's stream") || o.stderr != "reseal: the tables do not match: their items do, their configuration doesn't\n" {
+		t.Errorf("text: %s", o)
+	}
+	// The engine makes a key for each table, and knows no backups.
+	object := ts.run("verify", "--strict", "--strict-except", "encryption,stream", "--strict-except", "point-in-time-recovery", "--output", "json").want(0).object()
+	has(t, object, map[string]any{"match": true, "passed": true, "strict": true})
+	for _, one := range object["configuration"].([]any) {
+		line := one.(map[string]any)
+		if line["expected"] != true || line["consequence"] == "" {
+			t.Errorf("%v", line)
+		}
+	}
+	ts.run("verify", "--strict", "--strict-except", "colour").want(2).says("colour", "deletion protection")
+	object = ts.run("verify", "--output", "json").want(0).object()
+	has(t, object, map[string]any{"match": true, "passed": true, "strict": false})
+}
+
+func TestVerifyAllowChanging(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 5)
+	ts.run("seed").want(0)
+	testkit.Delete(t, ts.db, ts.target, testkit.Item("id", "item-00001"))
+	n := 0
+	ts.sourceProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "BatchGetItem" {
+			n++
+			in := &dynamodb.PutItemInput{TableName: &ts.source, Item: testkit.Item("id", "item-00001", "v", 1000+n)}
+			if _, err := ts.db.PutItem(t.Context(), in); err != nil {
+				t.Error(err) // and not the end of the test, from another goroutine
+			}
+		}
+		return nil
+	})
+	has(t, ts.run("verify", "--settle", "20ms", "--output", "json").want(1).object(), map[string]any{"match": false, "passed": false, "still_changing": 1.0})
+	o := ts.run("verify", "--settle", "20ms", "--allow-changing", "--output", "json").want(0)
+	has(t, o.object(), map[string]any{"match": false, "passed": true, "still_changing": 1.0, "missing": 0.0})
+	testkit.Delete(t, ts.db, ts.target, testkit.Item("id", "item-00002"))
+	ts.run("verify", "--settle", "20ms", "--allow-changing").want(1)
+}

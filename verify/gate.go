@@ -1,0 +1,120 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+
+	"reseal/internal/refuse"
+
+	"github.com/dustin/go-humanize"
+)
+
+// remains is what is left of the differences at the end, after a repair if there was one.
+type remains struct {
+	differing int64
+	changing  int64 // their source never stood still
+}
+
+func (r *remains) add(o remains) {
+	r.differing += o.differing
+	r.changing += o.changing
+}
+
+// remainsOf counts candidates that don't agree.
+func remainsOf(list []*candidate) remains {
+	var r remains
+	for _, c := range list {
+		if c.changing {
+			r.changing++
+		} else {
+			r.differing++
+		}
+	}
+	return r
+}
+
+// judge books the verdict. Items that never stood still are no match, whatever AllowChanging says: nobody has seen them agree.
+func (r *run) judge(left remains) {
+	match := left == remains{}
+	passed := left.differing == 0 && (left.changing == 0 || r.options.AllowChanging) && len(r.result.against()) == 0
+	if sample := r.result.Sample; sample != nil {
+		sample.Match, sample.Passed = match, passed
+		return
+	}
+	r.result.Match, r.result.Passed = match, passed
+}
+
+// against are the lines of the configuration that count against the tables.
+func (r Result) against() []Setting {
+	if !r.Strict {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(r.Configuration), func(s Setting) bool { return s.Expected })
+}
+
+// Verdict is the result in one sentence or two.
+func (r Result) Verdict() string {
+	if s := r.Sample; s != nil {
+		of := fmt.Sprintf("in a sample of %s of %s segments (seed %d)", comma(s.Segments), comma(s.TotalSegments), s.Seed)
+		if s.Passed {
+			return "SAMPLE MATCHED: nothing " + butChanging(s.Match) + "differs " + of + ". The rest was not compared."
+		}
+		return "NO MATCH: " + r.why() + ", " + of + "."
+	}
+	switch {
+	case r.Passed && r.Match && r.Repaired > 0:
+		return "MATCH: both tables hold the same items, now that " + comma(r.Repaired) + " were repaired."
+	case r.Passed && r.Match:
+		return "MATCH: both tables hold the same items."
+	case r.Passed:
+		return "PASSED: nothing " + butChanging(false) + "differs. Those were not seen to agree."
+	case r.Missing+r.Extra+r.Different == 0 && r.StillChanging > 0:
+		return "NO MATCH: " + r.why() + ". Verify again when the application writes less."
+	}
+	return "NO MATCH: " + r.why() + "."
+}
+
+// butChanging excepts what AllowChanging let pass.
+func butChanging(match bool) string {
+	if match {
+		return ""
+	}
+	return "but items that never stood still "
+}
+
+// why says what speaks against the tables.
+func (r Result) why() string {
+	lines := len(r.against())
+	strict := fmt.Sprintf("%d of the table configuration's lines differ or were not checked", lines)
+	match := r.Match || r.Sample != nil && r.Sample.Match
+	switch {
+	case match && lines > 0:
+		return "the items are the same, but " + strict
+	case lines > 0:
+		return r.whyItems() + ", and " + strict
+	}
+	return r.whyItems()
+}
+
+func (r Result) whyItems() string {
+	if r.Missing+r.Extra+r.Different == 0 {
+		return "some items never stood still"
+	}
+	return "the tables do not hold the same items"
+}
+
+func comma[N int | int64](n N) string { return humanize.Comma(int64(n)) }
+
+// checkStrict refuses exceptions that name nothing.
+func (o Options) checkStrict() error {
+	if len(o.StrictExcept) > 0 && !o.Strict {
+		return refuse.New("give --strict too, or leave it out", "--strict-except lists what --strict passes")
+	}
+	for _, one := range o.StrictExcept {
+		known := func(what string) bool { return plainName(what) == plainName(one) }
+		if !slices.ContainsFunc(SettingNames(), known) {
+			return refuse.New("use "+listText(SettingNames()), "--strict-except %q is not a line of the table configuration", one)
+		}
+	}
+	return nil
+}
