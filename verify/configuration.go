@@ -31,7 +31,6 @@ const NotChecked = "not checked"
 
 // configurationAPI is what the lines beyond DescribeTable are read with, where the client has it; *dynamodb.Client does.
 type configurationAPI interface {
-	DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
 	DescribeContinuousBackups(context.Context, *dynamodb.DescribeContinuousBackupsInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeContinuousBackupsOutput, error)
 	ListTagsOfResource(context.Context, *dynamodb.ListTagsOfResourceInput, ...func(*dynamodb.Options)) (*dynamodb.ListTagsOfResourceOutput, error)
 }
@@ -89,8 +88,8 @@ func settingsOf(ctx context.Context, api any, name string, info table.Info, pati
 		{whatProtection, onOff(aws.ToBool(td.DeletionProtectionEnabled))},
 	}
 	more := []line{{whatTimeToLive, NotChecked}, {whatBackups, NotChecked}, {whatTags, NotChecked}}
+	_, more[0].value = timeToLive(ctx, api, name)
 	if client, ok := api.(configurationAPI); ok {
-		more[0].value = timeToLive(ctx, client, name)
 		more[1].value = backups(ctx, client, name)
 		more[2].value = tags(ctx, client, info.ARN)
 	}
@@ -182,20 +181,6 @@ func listText(list []string) string {
 	}
 	slices.Sort(list)
 	return strings.Join(list, "; ")
-}
-
-func timeToLive(ctx context.Context, api configurationAPI, name string) string {
-	out, err := api.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &name})
-	if err != nil || out.TimeToLiveDescription == nil {
-		return NotChecked
-	}
-	switch out.TimeToLiveDescription.TimeToLiveStatus {
-	case types.TimeToLiveStatusEnabled, types.TimeToLiveStatusEnabling:
-		return "on, attribute " + aws.ToString(out.TimeToLiveDescription.AttributeName)
-	case types.TimeToLiveStatusDisabled, types.TimeToLiveStatusDisabling:
-		return "off"
-	}
-	return NotChecked // no status, or one of a later API: nothing that could be called equal
 }
 
 func backups(ctx context.Context, api configurationAPI, name string) string {

@@ -27,33 +27,41 @@ type expiryAPI interface {
 // expiryOf reads the attributes from both tables. A table that may not be asked, or does not know the call, has none: then what
 // has expired counts as any other item, which can only show more differences.
 func expiryOf(ctx context.Context, o Options, patience time.Duration) expiry {
-	var e expiry
 	if o.KeepExpired {
-		return e
+		return expiry{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for _, side := range []struct {
-		api  any
-		name string
-	}{{o.Source, o.SourceTable}, {o.Target, o.TargetTable}} {
-		api, is := side.api.(expiryAPI)
-		if !is {
-			continue
-		}
-		out, err := api.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &side.name})
-		if err != nil || out.TimeToLiveDescription == nil {
-			continue
-		}
-		name := aws.ToString(out.TimeToLiveDescription.AttributeName)
-		status := out.TimeToLiveDescription.TimeToLiveStatus
-		if name != "" && (status == types.TimeToLiveStatusEnabled || status == types.TimeToLiveStatusEnabling) {
-			e.attributes = append(e.attributes, name)
-		}
+	source, _ := timeToLive(ctx, o.Source, o.SourceTable)
+	target, _ := timeToLive(ctx, o.Target, o.TargetTable)
+	return expiryBy(source, target)
+}
+
+// expiryBy is by attributes of these names; "" is none.
+func expiryBy(attributes ...string) expiry {
+	attributes = slices.DeleteFunc(slices.Clone(attributes), func(name string) bool { return name == "" })
+	slices.Sort(attributes)
+	return expiry{attributes: slices.Compact(attributes)}
+}
+
+// timeToLive reads a table's TTL: its attribute, "" if it is off or can't be asked for, and the setting in words.
+func timeToLive(ctx context.Context, client any, name string) (attribute, setting string) {
+	api, is := client.(expiryAPI)
+	if !is {
+		return "", NotChecked
 	}
-	slices.Sort(e.attributes)
-	e.attributes = slices.Compact(e.attributes)
-	return e
+	out, err := api.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &name})
+	if err != nil || out.TimeToLiveDescription == nil {
+		return "", NotChecked
+	}
+	switch out.TimeToLiveDescription.TimeToLiveStatus {
+	case types.TimeToLiveStatusEnabled, types.TimeToLiveStatusEnabling:
+		attribute = aws.ToString(out.TimeToLiveDescription.AttributeName)
+		return attribute, "on, attribute " + attribute
+	case types.TimeToLiveStatusDisabled, types.TimeToLiveStatusDisabling:
+		return "", "off"
+	}
+	return "", NotChecked // no status, or one of a later API: nothing that could be called equal
 }
 
 // mostExpired is how long ago an item may have expired for DynamoDB still to delete it (developer guide, "Using time to live").

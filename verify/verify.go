@@ -217,12 +217,21 @@ func (o Options) budget() capacity.Budget {
 	return capacity.Budget{Units: o.ReadUnits, Share: o.ReadShare}
 }
 
-func (o Options) check() error {
+func checkScan(segments int, budget capacity.Budget) error {
 	switch {
-	case o.Segments < 1 || o.Segments > scan.MaxSegments:
-		return refuse.New("give a number from 1 to 1,000,000", "segments is %d", o.Segments)
-	case !o.budget().Valid():
-		return refuse.New("give a number above 0, or a percentage up to 100", "read units is %g, or %g %%", o.ReadUnits, 100*o.ReadShare)
+	case segments < 1 || segments > scan.MaxSegments:
+		return refuse.New("give a number from 1 to 1,000,000", "segments is %d", segments)
+	case !budget.Valid():
+		return refuse.New("give a number above 0, or a percentage up to 100", "read units is %g, or %g %%", budget.Units, 100*budget.Share)
+	}
+	return nil
+}
+
+func (o Options) check() error {
+	if err := checkScan(o.Segments, o.budget()); err != nil {
+		return err
+	}
+	switch {
 	case o.Settle < 0:
 		return refuse.New("give a duration such as 30s", "settle is %s", o.Settle)
 	case o.Sample < 0 || o.Sample >= 1 || math.IsNaN(o.Sample):

@@ -42,6 +42,10 @@ func TestFlags(t *testing.T) {
 			"dry-run": "false", "ignore-expired": "true", "sample": "", "sample-seed": "0", "checkpoint": "", "restart": "false",
 			"allow-changing": "false", "strict": "false", "strict-except": "", "show-values": "false",
 		}),
+		"fingerprint": {
+			"table": "", "key-secret": "", "segments": "16", "read-units": "", "ignore-expired": "true", "expired-by": "", "as-of": "",
+			"output": "text", "no-progress": "false", "region": "", "profile": "", "role-arn": "", "endpoint-url": "",
+		},
 		"demo": {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
 	}
 	for _, cmd := range rootCommand(io.Discard, io.Discard).Commands() {
@@ -59,7 +63,7 @@ func TestFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "seed", "replicate", "verify", "demo"} {
+	for _, name := range []string{"", "seed", "replicate", "verify", "fingerprint", "demo"} {
 		args := strings.Fields(name + " --help")
 		o := reseal(t, args...).want(0)
 		if o.stderr != "" {

@@ -92,6 +92,12 @@ func (p *progress) verify(v verify.Progress) {
 	p.show(s)
 }
 
+func (p *progress) fingerprint(f verify.FingerprintProgress) {
+	p.show(status{
+		command: "fingerprint", noun: "items", done: f.Items, expected: f.Expected, units: f.ReadUnits, throttled: f.Throttled,
+	})
+}
+
 func (p *progress) replicate(r replicate.Progress) {
 	p.show(status{
 		command: "replicate", noun: "records", done: r.Records,

@@ -129,7 +129,7 @@ AWS_ENDPOINT_URL_DYNAMODB.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(seedCommand(), replicateCommand(), verifyCommand(), demoCommand())
+	root.AddCommand(seedCommand(), replicateCommand(), verifyCommand(), fingerprintCommand(), demoCommand())
 	return root
 }
 

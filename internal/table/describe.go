@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -22,7 +23,7 @@ type DescribeAPI interface {
 
 // Info is what reseal needs to know of a table.
 type Info struct {
-	Side   string // "source" or "target", for messages
+	Side   string // "source" or "target", for messages; "table": the only one of a job
 	Name   string
 	ARN    string
 	ID     string    // TableId, another one for each table ever created; "" where the engine has none
@@ -46,11 +47,11 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 		return Info{}, describeError(err, side, name)
 	}
 	if out.Table == nil {
-		return Info{}, refuse.New("check the endpoint URL: it doesn't answer as DynamoDB does", "the %s table %q has no description", side, name)
+		return Info{}, refuse.New("check the endpoint URL: it doesn't answer as DynamoDB does", "%s has no description", called(side, name))
 	}
 	schema, err := item.SchemaOf(out.Table)
 	if err != nil {
-		return Info{}, refuse.Because(err, "check the endpoint URL: it doesn't answer as DynamoDB does", "the keys of the %s table %q can't be read (%s)", side, name, oneLine(err))
+		return Info{}, refuse.Because(err, "check the endpoint URL: it doesn't answer as DynamoDB does", "the keys of %s can't be read (%s)", called(side, name), oneLine(err))
 	}
 	return Info{
 		Side:   side,
@@ -65,25 +66,36 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 	}, nil
 }
 
+// OnlyTable is the side of a job's only table, and the Name of its Side.
+const OnlyTable = "table"
+
+// called names a table in a message.
+func called(side, name string) string {
+	if side == OnlyTable {
+		return fmt.Sprintf("the table %q", name)
+	}
+	return fmt.Sprintf("the %s table %q", side, name)
+}
+
 func describeError(err error, side, name string) error {
 	var missing *types.ResourceNotFoundException
 	if errors.As(err, &missing) {
-		return refuse.Because(err, "check its name, Region and account", "the %s table %q does not exist", side, name)
+		return refuse.Because(err, "check its name, Region and account", "%s does not exist", called(side, name))
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {
 		case "AccessDeniedException":
-			return refuse.Because(err, "allow dynamodb:DescribeTable and what else the README lists", "access to the %s table %q is denied", side, name)
+			return refuse.Because(err, "allow dynamodb:DescribeTable and what else the README lists", "access to %s is denied", called(side, name))
 		case "UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException", "IncompleteSignatureException":
-			return refuse.Because(err, "check or renew them", "AWS does not accept the credentials for the %s table %q (%s)", side, name, api.ErrorCode())
+			return refuse.Because(err, "check or renew them", "AWS does not accept the credentials for %s (%s)", called(side, name), api.ErrorCode())
 		}
 	}
 	var network net.Error
 	if errors.As(err, &network) {
-		return refuse.Because(err, "check the endpoint URL, the Region and the network", "the %s table %q can't be reached (%s)", side, name, oneLine(err))
+		return refuse.Because(err, "check the endpoint URL, the Region and the network", "%s can't be reached (%s)", called(side, name), oneLine(err))
 	}
-	return refuse.Because(err, "see the DynamoDB API reference for this answer", "the %s table %q can't be described (%s)", side, name, oneLine(err))
+	return refuse.Because(err, "see the DynamoDB API reference for this answer", "%s can't be described (%s)", called(side, name), oneLine(err))
 }
 
 // Encryption is how the table is encrypted: "KMS", or "AWS_OWNED" where it has nothing but DynamoDB's default.

@@ -3,7 +3,6 @@ package table
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -28,7 +27,7 @@ import (
 // Side is one of the two tables of a job and how to reach it, as the command line gives it. What is empty is left to the
 // AWS SDK's own configuration.
 type Side struct {
-	Name        string // "source" or "target", for messages
+	Name        string // "source" or "target", for messages; OnlyTable: the only one of a job
 	Table       string // name or ARN
 	Region      string
 	Profile     string
@@ -97,6 +96,14 @@ func (s Side) checkEndpoint() error {
 	return nil
 }
 
+// flag is the option of the command line for this side.
+func (s Side) flag(what string) string {
+	if s.Name == OnlyTable {
+		return "--" + what
+	}
+	return "--" + s.Name + "-" + what
+}
+
 // region is the one to sign for; "": the SDK's own configuration has it.
 func (s Side) region(ref Ref) (string, error) {
 	switch {
@@ -138,7 +145,7 @@ func (s Side) Config(ctx context.Context, region string) (aws.Config, error) {
 	cfg.HTTPClient = tuned(cfg.HTTPClient)
 	if cfg.Region == "" {
 		if s.EndpointURL == "" {
-			return cfg, refuse.New(fmt.Sprintf("set AWS_REGION or give --%s-region", s.Name), "no AWS Region is known for the %s", s.Name)
+			return cfg, refuse.New("set AWS_REGION or give "+s.flag("region"), "no AWS Region is known for the %s", s.Name)
 		}
 		cfg.Region = "us-east-1" // an endpoint of one's own takes any; the signature needs one
 	}
@@ -166,7 +173,7 @@ func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
 	case s.RoleARN != "":
 		return refuse.Because(err, "check the role's ARN, its trust policy and your own credentials", "the %s's role %s can't be assumed (%s)", s.Name, s.RoleARN, oneLine(err))
 	case errors.As(err, &last) && last.Service() == "ec2imds":
-		return refuse.Because(err, fmt.Sprintf("set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --%s-profile (a local engine takes any value)", s.Name), "no AWS credentials were found for the %s", s.Name)
+		return refuse.Because(err, "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "+s.flag("profile")+" (a local engine takes any value)", "no AWS credentials were found for the %s", s.Name)
 	default:
 		return refuse.Because(err, "renew them, or check the profile and ~/.aws/config", "the AWS credentials of the %s can't be had (%s)", s.Name, oneLine(err))
 	}

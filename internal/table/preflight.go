@@ -62,10 +62,18 @@ func (p Pair) checkDistinct() error {
 
 func (p Pair) checkActive() error {
 	for _, info := range []Info{p.Source, p.Target} {
-		// UPDATING serves reads and writes too, but a stream that is being enabled may not hold every change yet.
-		if info.Raw.TableStatus != types.TableStatusActive {
-			return refuse.New("wait until it is ACTIVE", "the %s table %q is %s", info.Side, info.Name, info.Raw.TableStatus)
+		if err := info.CheckActive(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// CheckActive refuses a table that isn't ACTIVE. UPDATING serves reads and writes too, but a stream that is being enabled may not hold
+// every change yet.
+func (i Info) CheckActive() error {
+	if i.Raw.TableStatus != types.TableStatusActive {
+		return refuse.New("wait until it is ACTIVE", "%s is %s", called(i.Side, i.Name), i.Raw.TableStatus)
 	}
 	return nil
 }

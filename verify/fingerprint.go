@@ -1,0 +1,243 @@
+package verify
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"reseal/internal/call"
+	"reseal/internal/capacity"
+	"reseal/internal/item"
+	"reseal/internal/refuse"
+	"reseal/internal/room"
+	"reseal/internal/scan"
+	"reseal/internal/table"
+	"reseal/internal/ticker"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// FingerprintAPI is what a fingerprint asks of the table's client; *dynamodb.Client has it.
+type FingerprintAPI interface {
+	table.DescribeAPI
+	scan.API
+}
+
+// FingerprintOptions says of what to take a fingerprint, and how.
+type FingerprintOptions struct {
+	API   FingerprintAPI
+	Table string // name or ARN
+
+	Segments  int     // of the parallel Scan, 1 to 1,000,000
+	ReadUnits float64 // units a second; 0: see ReadShare
+	ReadShare float64 // likewise as a part, up to 1, of what the table has; 0: 0.8 if provisioned, else what it serves
+
+	// Secret keys the fingerprint: who hasn't it can neither test a guess of the items against the fingerprint nor make other items
+	// that have the same. nil: the fingerprint is the one that Run gives.
+	Secret []byte
+
+	KeepExpired bool      // as in Options
+	ExpiredBy   []string  // attributes by which items expire, beside the table's own: those of the table to compare with
+	AsOf        time.Time // when items must have expired to be left out; zero: now
+
+	Progress       func(FingerprintProgress) // called about once a second and at the end; may be nil
+	RequestTimeout time.Duration             // of one request; 0: 20 s
+}
+
+// FingerprintProgress is how far a fingerprint has come.
+type FingerprintProgress struct {
+	Items     int64
+	Expected  int64 // the table's ItemCount, up to six hours old
+	ReadUnits float64
+	Throttled int64
+	Elapsed   time.Duration
+}
+
+// TableFingerprint stands for the items of a table, in no order: two tables with the same items have the same, at the same secret.
+type TableFingerprint struct {
+	Table          string   `json:"table"`
+	Items          int64    `json:"items"`
+	Fingerprint    string   `json:"fingerprint"` // 64 hexadecimal digits
+	Keyed          bool     `json:"keyed"`       // with a secret
+	Expired        int64    `json:"expired"`     // items that were left out, since their time to live had passed
+	ExpiredBy      []string `json:"expired_by"`  // attributes
+	AsOf           string   `json:"as_of"`       // when they had to have expired: RFC 3339, UTC
+	TimeToLive     string   `json:"time_to_live"`
+	ReadUnits      float64  `json:"read_units"`
+	Throttled      int64    `json:"throttled"`
+	ElapsedSeconds float64  `json:"elapsed_seconds"`
+}
+
+// fingerprint is one in the making.
+type fingerprint struct {
+	options FingerprintOptions
+	info    table.Info
+	limiter *capacity.Limiter
+	scanner *scan.Scanner
+	room    *room.Room
+	expiry  expiry
+	start   time.Time
+	ttl     string
+
+	read    atomic.Int64 // items that the Scan returned
+	expired atomic.Int64
+	mu      sync.Mutex // of sum
+	sum     item.Sum
+}
+
+// Fingerprint reads a table once, by eventually consistent Scans, and returns the number of its items and the sum, modulo 2^256, of
+// their digests: the SHA-256 of each item's canonical encoding, or with a Secret the HMAC-SHA256 (RFC 2104) of that. It is that
+// of one moment only if nobody writes meanwhile, or did in the seconds before. It returns a *refuse.Error (exit status 2) if it did
+// nothing; every page that can't be read is an error.
+func Fingerprint(ctx context.Context, options FingerprintOptions) (TableFingerprint, error) {
+	p, err := prepareFingerprint(ctx, options)
+	if err != nil {
+		return TableFingerprint{}, err
+	}
+	stop := ticker.Report(progressInterval, options.Progress, p.progress)
+	err = p.scan(ctx)
+	stop()
+	if err != nil {
+		return TableFingerprint{}, err
+	}
+	return p.result(), nil
+}
+
+func prepareFingerprint(ctx context.Context, o FingerprintOptions) (*fingerprint, error) {
+	budget := capacity.Budget{Units: o.ReadUnits, Share: o.ReadShare}
+	if err := checkScan(o.Segments, budget); err != nil {
+		return nil, err
+	}
+	if o.Secret != nil && len(o.Secret) == 0 {
+		return nil, refuse.New("give one, or leave it out for a fingerprint without", "the secret is empty")
+	}
+	info, err := table.Describe(ctx, o.API, table.OnlyTable, o.Table)
+	if err != nil {
+		return nil, err
+	}
+	if err := info.CheckActive(); err != nil {
+		return nil, err
+	}
+	policy := call.Policy{Timeout: o.RequestTimeout}
+	limiter := budget.ReadLimiter(info.Raw)
+	p := &fingerprint{
+		options: o, info: info, limiter: limiter, room: room.New(), start: time.Now(),
+		scanner: &scan.Scanner{API: o.API, Table: o.Table, Schema: info.Schema, Limiter: limiter, Policy: policy},
+	}
+	if p.options.AsOf.IsZero() {
+		p.options.AsOf = p.start
+	}
+	return p, p.lookAtExpiry(ctx, policy.AttemptTimeout())
+}
+
+func (p *fingerprint) lookAtExpiry(ctx context.Context, patience time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var own string
+	own, p.ttl = timeToLive(limited, p.options.API, p.options.Table)
+	if !p.options.KeepExpired {
+		p.expiry = expiryBy(append(slices.Clone(p.options.ExpiredBy), own)...)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("read table configuration: %w", err)
+	}
+	return nil
+}
+
+// scan reads all segments. An error of any page is an error of the whole.
+func (p *fingerprint) scan(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(min(p.options.Segments, maxActiveSegments))
+	for segment := range scan.Spread(p.options.Segments) {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return p.scanSegment(groupCtx, segment) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err() // the loop may have ended early without an error of a segment
+}
+
+func (p *fingerprint) scanSegment(ctx context.Context, segment int) error {
+	var sum item.Sum
+	var after *item.Key
+	for {
+		next, err := p.page(ctx, segment, after, &sum)
+		if err != nil {
+			return fmt.Errorf("read table: %w", err)
+		}
+		if after = next; after == nil {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sum.AddSum(sum)
+	return nil
+}
+
+// page adds the items of a page, and returns where the next one starts.
+func (p *fingerprint) page(ctx context.Context, segment int, after *item.Key, sum *item.Sum) (*item.Key, error) {
+	place, err := p.room.Enter(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer place.Leave()
+	page, err := p.scanner.Page(ctx, segment, p.options.Segments, after)
+	if err != nil {
+		return nil, err
+	}
+	place.Holds(page.Items)
+	for _, it := range page.Items {
+		if p.expiry.expired(it, p.options.AsOf) {
+			p.expired.Add(1)
+			continue
+		}
+		if _, err := p.info.Schema.KeyOf(it); err != nil { // as Run: an item without its key is no answer
+			return nil, fmt.Errorf("segment %d: %w", segment, err)
+		}
+		digest, err := it.Digest()
+		if err != nil {
+			return nil, fmt.Errorf("segment %d: %w", segment, err)
+		}
+		sum.Add(p.keyed(digest))
+	}
+	p.read.Add(int64(len(page.Items)))
+	return page.Next, nil
+}
+
+// keyed is the digest that counts. Each is keyed by itself: a sum that is keyed as a whole could be that of other items, which
+// who knows their digests can choose to make it so.
+func (p *fingerprint) keyed(digest item.Digest) item.Digest {
+	if p.options.Secret == nil {
+		return digest
+	}
+	mac := hmac.New(sha256.New, p.options.Secret)
+	_, _ = mac.Write(digest[:]) // never fails (hash.Hash)
+	return item.Digest(mac.Sum(nil))
+}
+
+func (p *fingerprint) progress() FingerprintProgress {
+	return FingerprintProgress{
+		Items: p.read.Load(), Expected: p.info.Items, ReadUnits: p.limiter.Used(), Throttled: p.limiter.Throttled(), Elapsed: time.Since(p.start),
+	}
+}
+
+func (p *fingerprint) result() TableFingerprint {
+	by := p.expiry.attributes
+	if by == nil {
+		by = []string{}
+	}
+	return TableFingerprint{
+		Table: p.options.Table, Items: p.read.Load() - p.expired.Load(), Fingerprint: p.sum.String(), Keyed: p.options.Secret != nil,
+		Expired: p.expired.Load(), ExpiredBy: by, AsOf: p.options.AsOf.UTC().Format(time.RFC3339), TimeToLive: p.ttl,
+		ReadUnits: p.limiter.Used(), Throttled: p.limiter.Throttled(), ElapsedSeconds: time.Since(p.start).Seconds(),
+	}
+}
