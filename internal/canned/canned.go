@@ -11,6 +11,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"math/big"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,10 +20,11 @@ import (
 
 // Server answers requests. Set its fields before the first one.
 type Server struct {
-	Items    int           // of each table
-	Size     int           // of an item in bytes, as DynamoDB counts it, LeastSize at the least; 0: DefaultSize
-	Reversed bool          // Scans of the target return the last items first
-	Latency  time.Duration // of each request
+	Items     int           // of each table
+	Size      int           // of an item in bytes, as DynamoDB counts it, LeastSize at the least; 0: DefaultSize
+	Reversed  bool          // Scans of the target return the last items first
+	Scattered bool          // each segment of the target holds other keys than the source's, from all over the table
+	Latency   time.Duration // of each request
 }
 
 // The sizes of items, in bytes.
@@ -161,12 +163,7 @@ func appendNumber(dst []byte, number int) []byte {
 
 // scan answers with the items at the positions of the segment; the number of the item at a position depends on the order.
 func (s *Server) scan(in request) ([]byte, error) {
-	number := func(position int) int {
-		if s.Reversed && in.TableName == "target" {
-			return s.Items - 1 - position
-		}
-		return position
-	}
+	number, position := s.order(in.TableName)
 	start := in.Segment * s.Items / in.TotalSegments
 	end := (in.Segment + 1) * s.Items / in.TotalSegments
 	if in.ExclusiveStartKey != nil {
@@ -174,7 +171,7 @@ func (s *Server) scan(in request) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		start = number(after) + 1
+		start = position(after) + 1
 	}
 	count := min(end-start, max(1, pageBytes/s.size()))
 	if in.Limit > 0 {
@@ -195,6 +192,29 @@ func (s *Server) scan(in request) ([]byte, error) {
 		body = s.appendItem(body, number(start+i))
 	}
 	return append(body, `]}`...), nil
+}
+
+// scatter is a prime. Multiplied by it, modulo a number of items that it doesn't divide, positions go round all of them.
+const scatter = 1_000_003
+
+// order returns what item is at a position of a table's Scan, and the inverse.
+func (s *Server) order(table string) (number, position func(int) int) {
+	same := func(i int) int { return i }
+	switch {
+	case table != "target":
+		return same, same
+	case s.Reversed:
+		reversed := func(i int) int { return s.Items - 1 - i }
+		return reversed, reversed
+	case s.Scattered:
+		items := big.NewInt(int64(s.Items))
+		back := new(big.Int).ModInverse(big.NewInt(scatter), items).Int64()
+		times := func(by int64) func(int) int {
+			return func(i int) int { return int(int64(i) * by % int64(s.Items)) }
+		}
+		return times(scatter % int64(s.Items)), times(back)
+	}
+	return same, same
 }
 
 func (s *Server) get(in request) ([]byte, error) {
