@@ -84,7 +84,7 @@ func (p *progress) verify(v verify.Progress) {
 	s := status{
 		command: "verify", noun: "items", done: v.SourceItems + v.TargetItems, expected: v.SourceExpected + v.TargetExpected,
 		units: v.ReadUnits, throttled: v.Throttled,
-		rest: count(v.Waiting) + " unmatched",
+		rest: fmt.Sprintf("%s unmatched, %s of the source, %s of the target", count(v.Waiting), count(v.SourceItems), count(v.TargetItems)),
 	}
 	if v.Settling {
 		s.instead, s.expected, s.rest = "settling "+many(v.Waiting, "item")+" that did not match", 0, ""

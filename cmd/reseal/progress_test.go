@@ -61,11 +61,16 @@ func TestProgressOfEachCommand(t *testing.T) {
 	}
 	tick()
 	p.verify(verify.Progress{SourceItems: 10, TargetItems: 20, SourceExpected: 50, TargetExpected: 60, Waiting: 10, ReadUnits: 5})
-	last("verify: 30/110 items, 0 items/s, 0 throttled, 0 units/s, 10 unmatched")
+	last("verify: 30/110 items, 0 items/s, 0 throttled, 0 units/s, 10 unmatched, 10 of the source, 20 of the target")
 	p.verify(verify.Progress{SourceItems: 30, TargetItems: 40, SourceExpected: 50, TargetExpected: 60, Waiting: 1, ReadUnits: 8, Throttled: 1})
-	last("verify: 70/110 items, 40 items/s, ETA 1s, 1 throttled, 3 units/s, 1 unmatched")
+	last("verify: 70/110 items, 40 items/s, ETA 1s, 1 throttled, 3 units/s, 1 unmatched, 30 of the source, 40 of the target")
 	p.verify(verify.Progress{SourceItems: 50, TargetItems: 60, SourceExpected: 50, TargetExpected: 60, Waiting: 1, Settling: true, ReadUnits: 11, Throttled: 1})
 	last("verify: settling 1 item that did not match, 1 throttled, 3 units/s")
+	tick()
+	p.fingerprint(verify.FingerprintProgress{Items: 150, Expected: 400, ReadUnits: 14, Throttled: 2})
+	if got := out.String(); !strings.HasPrefix(got, "fingerprint: 150/400 items, ") || !strings.Contains(got, "ETA ") || !strings.Contains(got, ", 2 throttled, ") {
+		t.Errorf("got %q", got)
+	}
 
 	p, out, tick = paced(0)
 	p.interval = time.Second
