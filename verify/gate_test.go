@@ -103,7 +103,7 @@ func TestDifferenceSaysWhenAndWhere(t *testing.T) {
 func TestMapOfManySegments(t *testing.T) {
 	t.Parallel()
 	ts := numbered(t, 3)
-	result, _ := ts.verify(segments(1000))
+	result, _ := ts.verify(segments(300))
 	next, read := 0, 0
 	for i, cell := range result.Map.Source {
 		if cell.First != next || cell.Last < cell.First || result.Map.CellOf(cell.First) != i || result.Map.CellOf(cell.Last) != i {
@@ -112,7 +112,7 @@ func TestMapOfManySegments(t *testing.T) {
 		next = cell.Last + 1
 		read += cell.Compared
 	}
-	if next != 1000 || read != 1000 || len(result.Map.Source) != 256 {
+	if next != 300 || read != 300 || len(result.Map.Source) != 256 {
 		t.Errorf("%d cells up to segment %d, %d compared", len(result.Map.Source), next, read)
 	}
 	result, _ = ts.verify(func(o *verify.Options) { o.Sample, o.SampleSeed = 0.3, 1 })

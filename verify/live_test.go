@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ type live struct {
 	lose   chan struct{} // each value in it loses the next write; its key is written no more
 	lost   string        // its key, valid after stop
 	spared map[string]bool
+
+	applying atomic.Int64 // when the write was made that the target is about to get, in Unix nanoseconds; 0: there is none
 }
 
 // write puts or deletes a random item of the source, rate times a second.
@@ -73,17 +76,31 @@ func (l *live) pass(w write) {
 		default:
 		}
 	}
+	for l.behind() > l.lag*6/5 { // the target is no later than a test says, however busy the machine is
+		<-time.After(time.Millisecond)
+	}
 	l.queue <- w
+}
+
+// behind is how late the target is.
+func (l *live) behind() time.Duration {
+	if at := l.applying.Load(); at != 0 {
+		return time.Since(time.Unix(0, at))
+	}
+	return 0
 }
 
 // follow does to the target what was done to the source, late.
 func (l *live) follow(ctx context.Context) error {
 	for w := range l.queue {
+		l.applying.Store(w.at.UnixNano())
 		select {
 		case <-time.After(time.Until(w.at.Add(l.lag))):
 		case <-ctx.Done():
 		}
-		if err := l.apply(ctx, l.ts.target, w); err != nil {
+		err := l.apply(ctx, l.ts.target, w)
+		l.applying.Store(0)
+		if err != nil {
 			return err
 		}
 	}
