@@ -203,8 +203,8 @@ func TestBegin(t *testing.T) {
 	begun := 0
 	begin := func(result error) option {
 		return func(o *verify.Options) {
-			o.Begin = func() error {
-				if begun++; ts.requests() > 0 {
+			o.Begin = func(resumed bool) error {
+				if begun++; ts.requests() > 0 || resumed {
 					t.Errorf("%d requests before", ts.requests())
 				}
 				return result

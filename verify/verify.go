@@ -66,7 +66,9 @@ type Options struct {
 
 	ShowValues bool // differences come with the items' values
 
-	Begin      func() error           // called when all checks are passed, before an item is read; an error ends the run; may be nil
+	// Begin is called when all checks are passed, before an item is read, and told whether the run goes on from a checkpoint. An error
+	// ends the run. It may be nil.
+	Begin      func(resumed bool) error
 	Difference func(Difference) error // called for each difference when it is certain, one at a time; an error ends the run; may be nil
 	Progress   func(Progress)         // called about once a second and at the end; may be nil
 
@@ -197,7 +199,7 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	r.result.Settings, err = configuration(ctx, o, pair, policy.AttemptTimeout())
 	r.result.Configuration = differing(r.result.Settings)
 	if err == nil && o.Begin != nil {
-		err = o.Begin()
+		err = o.Begin(r.result.Resumed)
 	}
 	return r, err
 }

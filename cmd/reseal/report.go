@@ -19,7 +19,7 @@ import (
 // report is a file of --report. What an earlier run left in it goes only when this one has begun; of a run that was refused,
 // nothing is seen.
 type report interface {
-	begin() error
+	begin(resumed bool) error
 	write(verify.Difference) error
 	end(result *verify.Result, failure error) error // of a run that has begun: one of them is nil
 	abandon()                                       // of a run that was refused
@@ -32,10 +32,10 @@ type reports struct {
 }
 
 // openReports opens the files before the work, so that a path that can't be written is refused.
-func openReports(paths []string, head verify.PageHead) (*reports, error) {
+func openReports(paths []string, repairs bool, head verify.PageHead) (*reports, error) {
 	r := &reports{}
 	for i, path := range paths {
-		one, err := openReport(path, head)
+		one, err := openReport(path, repairs, head)
 		if err == nil && slices.Contains(paths[:i], path) {
 			one.abandon()
 			err = refuse.New("give each file once", "--report %q is given twice", path)
@@ -49,14 +49,14 @@ func openReports(paths []string, head verify.PageHead) (*reports, error) {
 	return r, nil
 }
 
-func openReport(path string, head verify.PageHead) (report, error) {
+func openReport(path string, repairs bool, head verify.PageHead) (report, error) {
 	var one report
 	var err error
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".html", ".htm":
 		one, err = openPage(path, head)
 	default:
-		one, err = openLines(path)
+		one, err = openLines(path, repairs)
 	}
 	if err != nil {
 		return nil, refuse.Because(err, "give another --report", "the report can't be written (%s)", err)
@@ -64,10 +64,10 @@ func openReport(path string, head verify.PageHead) (report, error) {
 	return one, nil
 }
 
-func (r *reports) begin() error {
+func (r *reports) begin(resumed bool) error {
 	r.begun = true
 	for _, one := range r.list {
-		if err := one.begin(); err != nil {
+		if err := one.begin(resumed); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
 	}
@@ -124,24 +124,33 @@ func opened(path string) (file *os.File, created bool, err error) {
 // lineReport is a file with a line of JSON for each difference.
 type lineReport struct {
 	file    *os.File
+	repairs bool
 	created bool
 	buffer  *bufio.Writer
 }
 
-func openLines(path string) (report, error) {
+func openLines(path string, repairs bool) (report, error) {
 	file, created, err := opened(path)
 	if err != nil {
 		return nil, err
 	}
-	return &lineReport{file: file, created: created, buffer: bufio.NewWriter(file)}, nil
+	return &lineReport{file: file, repairs: repairs, created: created, buffer: bufio.NewWriter(file)}, nil
 }
 
-// begin empties a file that was there before.
-func (r *lineReport) begin() error {
+// begin empties a file that was there before. A repair that goes on keeps what it had said until then: what it had repaired is found
+// equal now, and would be said nowhere.
+func (r *lineReport) begin(resumed bool) error {
 	info, err := r.file.Stat()
-	if err == nil && info.Mode().IsRegular() { // and not /dev/stderr, say
-		err = errors.Join(r.file.Truncate(0), r.file.Chmod(reportMode))
+	if err != nil || !info.Mode().IsRegular() { // but /dev/stderr, say
+		return err
 	}
+	if err := r.file.Chmod(reportMode); err != nil {
+		return err
+	}
+	if !resumed || !r.repairs {
+		return r.file.Truncate(0)
+	}
+	_, err = r.file.Seek(0, io.SeekEnd)
 	return err
 }
 
@@ -189,7 +198,7 @@ func openPage(path string, head verify.PageHead) (report, error) {
 	return r, file.Close()
 }
 
-func (r *pageReport) begin() error { return r.end(nil, nil) }
+func (r *pageReport) begin(bool) error { return r.end(nil, nil) }
 
 func (r *pageReport) write(d verify.Difference) error { return r.page.Add(d) }
 

@@ -227,3 +227,41 @@ func TestVerifyAllowChanging(t *testing.T) {
 	testkit.Delete(t, ts.db, ts.target, testkit.Item("id", "item-00002"))
 	ts.run("verify", "--settle", "20ms", "--allow-changing").want(1)
 }
+
+// A repair that was interrupted and goes on has all that it repaired in its lines, though the first of it is found equal then.
+func TestReportOfAResumedRepair(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 20)
+	ts.run("seed").want(0)
+	ts.damage()
+	held := newEvent()
+	reads := 0
+	ts.targetProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op != "BatchGetItem" {
+			return nil
+		}
+		if reads++; reads == 3 { // to settle, to repair, and to look at what was repaired
+			held.happen()
+			<-x.Ctx.Done()
+		}
+		return nil
+	})
+	c := command{folder: t.TempDir(), args: ts.args("verify", "--settle", "0s", "--repair", "--checkpoint", "v", "--report", "r.jsonl", "--output", "json")}
+	p := start(t, c)
+	p.reach("it repaired", held.c)
+	p.signal(syscall.SIGINT)
+	o := p.await().want(130)
+	if n := strings.Count(o.file("r.jsonl"), `"repair":"`); n != 3 {
+		t.Errorf("%d repairs in the lines of the first run", n)
+	}
+	ts.targetProxy.Use(nil)
+	o = start(t, c).await().want(0)
+	has(t, o.object(), map[string]any{"resumed": true, "settled": 3.0, "repaired": 0.0})
+	if n := strings.Count(o.file("r.jsonl"), `"repair":"`); n != 3 {
+		t.Errorf("%d repairs in the lines of both runs: %s", n, o.file("r.jsonl"))
+	}
+	start(t, c).await().want(0) // a new run
+	if lines := o.file("r.jsonl"); lines != "" {
+		t.Errorf("an older run is in the lines: %s", lines)
+	}
+}

@@ -59,7 +59,7 @@ matched by then is not read again.`,
 		if o.ShowValues && len(reportPaths) == 0 {
 			return refuse.New("give --report too, or leave it out", "--show-values puts values into a report")
 		}
-		report, err := openReports(reportPaths, verify.PageHead{Source: source.Given, Target: target.Given, Started: time.Now()})
+		report, err := openReports(reportPaths, o.Repair && !o.DryRun, verify.PageHead{Source: source.Given, Target: target.Given, Started: time.Now()})
 		if err != nil {
 			return err
 		}
