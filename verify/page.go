@@ -51,8 +51,9 @@ type pageRow struct {
 	TargetDigest   string
 	FirstSeen      string
 	LastSeen       string
-	Repair         string
-	NotRepaired    bool
+	repair         Action
+	wouldRepair    Action
+	notRepaired    bool
 	at             seen
 }
 
@@ -66,7 +67,7 @@ type pageAttribute struct {
 func (p *Page) Add(d Difference) error {
 	if d.AfterRepair {
 		if row := p.byKey[d.Key.ID()]; row != nil {
-			row.NotRepaired = true
+			row.notRepaired = true
 		}
 		return nil
 	}
@@ -93,13 +94,8 @@ func rowOf(d Difference) (*pageRow, error) {
 	row := &pageRow{
 		Kind: d.Kind, Key: key, SourceDigest: d.SourceDigest, TargetDigest: d.TargetDigest,
 		FirstSeen: moment(d.FirstSeen), LastSeen: moment(d.LastSeen),
-		HasValues: d.SourceValues != nil || d.TargetValues != nil, at: d.at,
-	}
-	switch {
-	case d.Repair != "":
-		row.Repair = map[Action]string{Put: "written by the repair", Delete: "deleted by the repair"}[d.Repair]
-	case d.WouldRepair != "":
-		row.Repair = map[Action]string{Put: "a repair would write it", Delete: "a repair would delete it"}[d.WouldRepair]
+		HasValues: d.SourceValues != nil || d.TargetValues != nil,
+		repair:    d.Repair, wouldRepair: d.WouldRepair, at: d.at,
 	}
 	return row, row.takeAttributes(d)
 }

@@ -226,10 +226,19 @@ func TestPageOfARepair(t *testing.T) {
 	r := pageResult(4)
 	page := writePage(t, append(list, again), &r, nil)
 	for text, want := range map[string]int{
-		"written by the repair": 1, "deleted by the repair": 0, "a repair would delete it": 1, "not repaired": 1, `<details class="row`: 3,
+		"written by the repair": 1, "deleted by the repair": 0, "would be deleted": 1, "not repaired": 1, `<details class="row`: 3,
 	} {
 		if got := strings.Count(page, text); got != want {
 			t.Errorf("%q is %d times in it, want %d", text, got, want)
+		}
+	}
+	// Where the run broke off, nobody knows.
+	page = writePage(t, list, nil, errFull)
+	for text, want := range map[string]int{
+		"by the repair": 0, "to be written, not known whether it was": 1, "to be deleted, not known whether it was": 1, "would be deleted": 1,
+	} {
+		if got := strings.Count(page, text); got != want {
+			t.Errorf("broken off: %q is %d times in it, want %d", text, got, want)
 		}
 	}
 }

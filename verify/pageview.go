@@ -70,6 +70,9 @@ type pageRowView struct {
 	KindName string
 	Cells    [2]int // of the map, by origin; -1: none
 	Where    string
+
+	Repaired    string // or not; "": there was no repair
+	NotRepaired bool
 }
 
 type pageMapView struct {
@@ -108,7 +111,7 @@ func (p *Page) Write(w io.Writer, result *Result, failure error) error {
 	}
 	v.Maps = mapViews(segments)
 	v.Kinds, v.Cut = p.kinds()
-	v.Rows = p.rowViews(segments)
+	v.Rows = p.rowViews(segments, v.Result != nil)
 	if err := pageTemplate.Execute(w, v); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
@@ -141,10 +144,11 @@ func (p *Page) kinds() (list []pageKindView, cut bool) {
 }
 
 // rowViews sorts the rows by key, which is no order of the table's but one in which people find a key.
-func (p *Page) rowViews(segments *SegmentMap) []pageRowView {
+func (p *Page) rowViews(segments *SegmentMap, ended bool) []pageRowView {
 	list := make([]pageRowView, len(p.rows))
 	for i, row := range p.rows {
 		view := pageRowView{pageRow: row, KindName: kindNames[row.Kind], Cells: [2]int{-1, -1}}
+		view.Repaired, view.NotRepaired = row.repaired(ended)
 		var where []string
 		for side := range row.at {
 			segment, is := row.at.segment(origin(side))
@@ -161,6 +165,25 @@ func (p *Page) rowViews(segments *SegmentMap) []pageRowView {
 	}
 	slices.SortFunc(list, func(a, b pageRowView) int { return cmp.Compare(a.Key, b.Key) })
 	return list
+}
+
+// repaired says what is known of the item's repair.
+func (row *pageRow) repaired(ended bool) (text string, not bool) {
+	done := "written"
+	if row.repair == Delete || row.wouldRepair == Delete {
+		done = "deleted"
+	}
+	switch {
+	case row.wouldRepair != "":
+		return "would be " + done, false
+	case row.repair == "":
+		return "", false
+	case row.notRepaired:
+		return "not repaired", true
+	case !ended: // it may have been, and was not looked at again
+		return "to be " + done + ", not known whether it was", true
+	}
+	return done + " by the repair", false
 }
 
 // fewCells have room for a number in each.
