@@ -4,12 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"reseal/internal/item"
-
-	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
 // Kind is the kind of a difference.
@@ -89,24 +87,14 @@ func valuesOf(it item.Item, names []string) (json.RawMessage, error) {
 	if it.Absent() {
 		return nil, nil
 	}
-	all := it.Attributes()
-	chosen := make(map[string]types.AttributeValue, len(names))
-	for _, name := range names {
-		if value, is := all[name]; is {
-			chosen[name] = value
-		}
+	var all map[string]any // there are no numbers in it: DynamoDB JSON has them as text
+	if err := json.Unmarshal(it.JSON(), &all); err != nil {
+		return nil, fmt.Errorf("show values: %w", err)
 	}
-	if len(names) == 0 {
-		maps.Copy(chosen, all)
+	if len(names) > 0 {
+		maps.DeleteFunc(all, func(name string, _ any) bool { return !slices.Contains(names, name) })
 	}
-	text, err := attributevalue.MarshalMapJSON(chosen)
-	var sorted any // there are no numbers in it: DynamoDB JSON has them as text
-	if err == nil {
-		err = json.Unmarshal(text, &sorted)
-	}
-	if err == nil {
-		text, err = json.Marshal(sorted)
-	}
+	text, err := json.Marshal(all)
 	if err != nil {
 		return nil, fmt.Errorf("show values: %w", err)
 	}

@@ -194,14 +194,12 @@ func (p *fingerprint) page(ctx context.Context, segment int, after *item.Key, su
 	if err != nil {
 		return nil, err
 	}
+	defer page.Release()
 	place.Holds(page.Items)
 	for _, it := range page.Items {
 		if p.expiry.expired(it, p.options.AsOf) {
 			p.expired.Add(1)
 			continue
-		}
-		if _, err := p.info.Schema.KeyOf(it); err != nil { // as Run: an item without its key is no answer
-			return nil, fmt.Errorf("segment %d: %w", segment, err)
 		}
 		digest, err := it.Digest()
 		if err != nil {
