@@ -80,7 +80,7 @@ func TestLastingDifferenceIsReportedAfterSettle(t *testing.T) {
 	const settle = 250 * time.Millisecond
 	result, _ := ts.verify(settling(settle), reporting(func(difference) { reports.add() }))
 	ts.expect(result, verdict{sourceItems: 5, targetItems: 5, missing: 1, extra: 1, different: 1})
-	if n := len(looks.all()); n < 3 {
+	if n := len(looks.all()); n < 2 { // more of them where one takes no time
 		t.Errorf("%d looks", n)
 	}
 	if len(reports.all()) != 3 {
