@@ -1,5 +1,5 @@
-# Everything that these targets need beyond Go 1.26 and Node.js with npm is installed by them, at the versions named here and
-# in internal/engine/npm/package-lock.json, and cached.
+# Everything that these targets need beyond Go 1.26, Node.js with npm and, for the second engine, Python 3.11 with pip is installed by
+# them, at the versions named here, in internal/engine/npm/package-lock.json and in internal/engine/ministack/requirements.txt.
 GO ?= go
 TOOLS := bin/tools
 
@@ -7,9 +7,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ERRCHECK    := github.com/kisielk/errcheck@v1.30.0
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))))
+GOLICENSES  := github.com/google/go-licenses@v1.6.0
+TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))_$(notdir $(GOLICENSES))))
 
-.PHONY: help build lambda demo test browser lint vuln clean
+.PHONY: help build lambda demo test browser fuzz lint vuln licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,10 +25,20 @@ demo: build ## play the whole job on a local engine, with real data and live wri
 	bin/reseal demo
 
 # Pace and memory are another matter with the race detector: those tests run by themselves, one package at a time. With
-# RESEAL_LONG=1 the memory is measured with 2,000,000 items, and verify's live traffic takes three quarters of an hour.
+# RESEAL_LONG=1 the memory is measured with 2,000,000 items, and verify's live traffic takes three quarters of an hour. With
+# ENGINE=ministack (Python 3.11 with pip) the tests that need an engine, and only they, run on that one, without the race detector and
+# without those of pace and memory.
+ENGINE ?= dynoxide
+export RESEAL_TEST_ENGINE := $(ENGINE)
+ON_ENGINE = $$($(GO) list -f '{{$$p := .ImportPath}}{{range .TestImports}}{{if eq . "reseal/internal/testkit"}}{{$$p}}{{"\n"}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "reseal/internal/testkit"}}{{$$p}}{{"\n"}}{{end}}{{end}}' ./... | sort -u)
+
 test: browser ## run all tests, with the race detector
+ifeq ($(ENGINE),dynoxide)
 	$(GO) test -race -timeout $(if $(RESEAL_LONG),120m,30m) ./...
 	$(GO) test -timeout $(if $(RESEAL_LONG),60m,10m) -p 1 -run '^Test(Pace|Memory)' ./seed ./cmd/reseal
+else
+	$(GO) test -timeout 30m -skip '^Test(Pace|Memory)' ./internal/testkit ./internal/engine/ministack $(ON_ENGINE)
+endif
 
 # The page of verify --report is tested in a real browser. Where there is none, and root can't get Debian's, that test is skipped; with
 # CI=true it fails.
@@ -38,7 +49,16 @@ browser: ## install chromium and its driver, if they are missing and apt-get is 
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null || \
 		echo "chromium can't be installed: the report page is not tested in a browser"
 
-lint: $(TOOLSET) vuln ## go vet, staticcheck, errcheck, gofumpt, govulncheck
+# Go fuzzes one target at a time. What a target finds goes to the testdata/fuzz folder beside it, and from then on is a test.
+FUZZTIME ?= 1m
+fuzz: ## fuzz each target for FUZZTIME (1m)
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' internal replicate seed verify | sed 's/:func / /' | sort | \
+	while read -r file target; do \
+		echo "$$target of $$(dirname $$file)"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) </dev/null || exit 1; \
+	done
+
+lint: $(TOOLSET) vuln licences ## go vet, staticcheck, errcheck, gofumpt, govulncheck, licences
 	$(GO) vet ./...
 	$(TOOLS)/staticcheck ./...
 	$(TOOLS)/errcheck ./...
@@ -52,10 +72,16 @@ vuln: $(TOOLSET) ## look for known vulnerabilities
 	elif echo "$$output" | grep -q 'fetching vulnerabilities'; then echo "govulncheck: NOT CHECKED, its database can't be reached"; \
 	else echo "$$output"; exit $$status; fi
 
+# What is in the programs, and what only the tests use. Another licence, or none that is known, fails the build.
+LICENCES := Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
+licences: $(TOOLSET) ## check the licences of all that reseal is built with
+	@$(TOOLS)/go-licenses check ./cmd/... --allowed_licenses=$(LICENCES) 2>$(TOOLS)/licences.log || { cat $(TOOLS)/licences.log; exit 1; }
+	@$(TOOLS)/go-licenses check ./... --include_tests --allowed_licenses=$(LICENCES),MPL-2.0 2>$(TOOLS)/licences.log || { cat $(TOOLS)/licences.log; exit 1; }
+
 $(TOOLSET):
 	mkdir -p $(TOOLS)
 	rm -f $(TOOLS)/.installed-*
-	for tool in $(STATICCHECK) $(ERRCHECK) $(GOFUMPT) $(GOVULNCHECK); do GOBIN=$(abspath $(TOOLS)) $(GO) install $$tool || exit 1; done
+	for tool in $(STATICCHECK) $(ERRCHECK) $(GOFUMPT) $(GOVULNCHECK) $(GOLICENSES); do GOBIN=$(abspath $(TOOLS)) $(GO) install $$tool || exit 1; done
 	touch $@
 
 clean: ## remove what was built

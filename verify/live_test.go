@@ -158,6 +158,7 @@ func pace() (lag, settle time.Duration, runs int) {
 // While the application makes 200 writes a second and the target follows late, nothing is a difference but the one update that
 // was lost, where one was.
 func TestLiveTraffic(t *testing.T) {
+	testkit.SkipIf(t, testkit.Slow)
 	t.Parallel()
 	lag, settle, runs := pace()
 	for run := range runs {
@@ -195,6 +196,7 @@ func TestLiveTraffic(t *testing.T) {
 
 // Items that never stand still are neither equal nor different.
 func TestHotItemsUnderLiveTraffic(t *testing.T) {
+	testkit.SkipIf(t, testkit.Slow)
 	t.Parallel()
 	const lag, settle, hot = time.Second, 2 * time.Second, 5
 	l := newLive(t, 1, 5_000, hot, lag)

@@ -93,7 +93,7 @@ func TestOneEvent(t *testing.T) {
 	service := testkit.NewLambda(t)
 	var stdout, stderr bytes.Buffer
 	service.Start = func() *exec.Cmd {
-		cmd := command(t, "RESEAL_TARGET_TABLE="+table, "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_TARGET_ENDPOINT_URL="+testkit.Engine(t),
+		cmd := command(t, "RESEAL_TARGET_TABLE="+table, "RESEAL_TARGET_REGION="+testkit.Region, "RESEAL_TARGET_ENDPOINT_URL="+testkit.Engine(t),
 			"AWS_LAMBDA_RUNTIME_API="+service.Address)
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		return cmd

@@ -115,7 +115,7 @@ func (w *world) start() *exec.Cmd {
 	w.underWay.Wait()
 	proxy := testkit.NewProxy(w.t, testkit.Engine(w.t))
 	proxy.Use(func(x *testkit.Exchange) *testkit.Response { return w.pass(own, x) })
-	cmd := command(w.t, "RESEAL_TARGET_TABLE="+w.target, "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_TARGET_ENDPOINT_URL="+proxy.URL,
+	cmd := command(w.t, "RESEAL_TARGET_TABLE="+w.target, "RESEAL_TARGET_REGION="+testkit.Region, "RESEAL_TARGET_ENDPOINT_URL="+proxy.URL,
 		"AWS_LAMBDA_RUNTIME_API="+w.lambda.Address)
 	log := new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -150,7 +150,7 @@ func (w *world) pass(process int, x *testkit.Exchange) *testkit.Response {
 	case "throttle":
 		return testkit.Throttle(x.Op)
 	case "server error":
-		return testkit.Fail(500, "InternalServerError", "try again")
+		return testkit.Fail(500, "InternalServerError", string(x.Body)) // which quotes the items
 	case "cut before":
 		return &testkit.Response{Cut: true}
 	case "unprocessed":

@@ -9,11 +9,15 @@ import (
 
 	"reseal/internal/demo"
 	"reseal/internal/table"
+	"reseal/internal/testkit"
 	"reseal/verify"
 )
 
+const ownEngine = "the demo starts an engine of its own, always the other one"
+
 // TestDemo has the demo start an engine of its own: its tables have fixed names.
 func TestDemo(t *testing.T) {
+	testkit.SkipOn(t, testkit.MiniStack, ownEngine)
 	t.Parallel()
 	o := start(t, command{args: []string{"demo", "--items", "300", "--output", "json"}, home: true}).await().want(0)
 	object := o.object()
@@ -56,6 +60,7 @@ func TestDemoText(t *testing.T) {
 }
 
 func TestDemoInterrupted(t *testing.T) {
+	testkit.SkipOn(t, testkit.MiniStack, ownEngine)
 	t.Parallel()
 	p := start(t, command{args: []string{"demo", "--items", "300"}, home: true})
 	p.reach("it seeded", p.err.seen("seeding table"))

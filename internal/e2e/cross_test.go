@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"sync"
 	"testing"
 	"time"
 
-	"reseal/internal/engine"
 	"reseal/internal/table"
 	"reseal/internal/testkit"
 	"reseal/seed"
@@ -18,25 +16,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// otherEngine is a second engine: another account or Region, as far as reseal can tell.
-func otherEngine(t *testing.T) string {
-	t.Helper()
-	installed, err := engine.Install(t.Context(), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := engine.Start(t.Context(), installed.Binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = other.Stop() })
-	return other.URL()
-}
-
 // Tables of one name in two places are two tables; each side has its own endpoint, Region and role.
 func TestAcrossAccounts(t *testing.T) {
-	here, there := testkit.Client(testkit.Engine(t)), otherEngine(t)
-	thereDB := testkit.Client(there)
+	const hereRegion, thereRegion = "eu-west-1", "us-west-2"
+	there := testkit.NewEngine(t) // another account, as far as reseal can tell
+	here, thereDB := testkit.ClientIn(testkit.Engine(t), hereRegion), testkit.ClientIn(there, thereRegion)
 	name := testkit.CreateTable(t, here, testkit.TableSpec{Hash: "k:S"})
 	testkit.CreateTable(t, thereDB, testkit.TableSpec{Name: name, Hash: "k:S"})
 	var items []map[string]types.AttributeValue
@@ -47,8 +31,8 @@ func TestAcrossAccounts(t *testing.T) {
 	testkit.EnableStream(t, here, name, types.StreamViewTypeNewAndOldImages)
 
 	sts := assumeRoles(t)
-	source := table.Side{Name: "source", Table: name, Region: "eu-west-1", RoleARN: "arn:aws:iam::111111111111:role/reader", EndpointURL: testkit.Engine(t)}
-	target := table.Side{Name: "target", Table: name, Region: "us-west-2", RoleARN: "arn:aws:iam::222222222222:role/writer", EndpointURL: there}
+	source := table.Side{Name: "source", Table: name, Region: hereRegion, RoleARN: "arn:aws:iam::111111111111:role/reader", EndpointURL: testkit.Engine(t)}
+	target := table.Side{Name: "target", Table: name, Region: thereRegion, RoleARN: "arn:aws:iam::222222222222:role/writer", EndpointURL: there}
 	from, err := source.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +47,7 @@ func TestAcrossAccounts(t *testing.T) {
 			t.Errorf("credentials %q, want those of %s: %v", credentials.AccessKeyID, want, err)
 		}
 	}
-	if from.DB.Options().Region != "eu-west-1" || to.DB.Options().Region != "us-west-2" {
+	if from.DB.Options().Region != hereRegion || to.DB.Options().Region != thereRegion {
 		t.Errorf("Regions %s and %s", from.DB.Options().Region, to.DB.Options().Region)
 	}
 

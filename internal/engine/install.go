@@ -56,42 +56,64 @@ func Install(ctx context.Context, log io.Writer) (Installation, error) {
 	if err != nil {
 		return Installation{}, err
 	}
+	dir, err := Folder{
+		What:     fmt.Sprintf("the local engine (%s) and its data set", name),
+		Tool:     "npm",
+		Contents: [][]byte{packageJSON, packageLock},
+		Complete: func(dir string) bool { return installationIn(dir, name).complete() },
+		Fill:     fillWithNPM,
+		Remedy:   remedy,
+	}.Install(ctx, log)
+	if err != nil {
+		return Installation{}, err
+	}
+	return installationIn(dir, name), nil
+}
+
+// Folder is a folder in the user's cache that holds something installed.
+type Folder struct {
+	What     string   // is installed, for the log
+	Tool     string   // the package manager
+	Contents [][]byte // what says exactly what is in it
+	Complete func(dir string) bool
+	Fill     func(ctx context.Context, dir string) error // an empty folder
+	Remedy   string                                      // ends the errors
+}
+
+// Install returns the folder's path, and fills it first if need be. What it does is told to log, a line each; a nil log is silent.
+// Several processes may install at the same time.
+func (f Folder) Install(ctx context.Context, log io.Writer) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return Installation{}, fmt.Errorf("find cache folder: %w", err)
+		return "", fmt.Errorf("find cache folder: %w", err)
 	}
 	// The folder is named after what is in it, so that another version never meets the files of this one.
 	digest := sha256.New()
-	digest.Write(packageJSON)
-	digest.Write(packageLock)
+	for _, content := range f.Contents {
+		digest.Write(content)
+	}
 	parent := filepath.Join(cache, "reseal")
 	dir := filepath.Join(parent, "engine-"+hex.EncodeToString(digest.Sum(nil))[:12])
-
-	installed := installationIn(dir, name)
-	if installed.complete() {
-		return installed, nil
+	if f.Complete(dir) {
+		return dir, nil
 	}
 	if log == nil {
 		log = io.Discard
 	}
-	_, _ = fmt.Fprintf(log, "installing the local engine (%s) and its data set with npm\n", name)
-	if err := installInto(ctx, parent, dir, name); err != nil {
-		return Installation{}, err
+	_, _ = fmt.Fprintf(log, "installing %s with %s\n", f.What, f.Tool)
+	if err := f.install(ctx, parent, dir); err != nil {
+		return "", err
 	}
-	_, _ = fmt.Fprintf(log, "installed the local engine in %s\n", dir)
-	return installed, nil
+	_, _ = fmt.Fprintf(log, "installed %s in %s\n", f.What, dir)
+	return dir, nil
 }
 
-// installInto makes dir complete.
+// install makes dir complete.
 //
-//  1. npm runs in a temporary folder beside dir, so that dir is never seen half full.
+//  1. Fill gets a temporary folder beside dir, so that dir is never seen half full.
 //  2. That folder is renamed to dir, which is atomic within one file system.
 //  3. If dir has appeared meanwhile, the rename fails: another process was faster, and its result is as good.
-func installInto(ctx context.Context, parent, dir, name string) (err error) {
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		return fmt.Errorf("install local engine: npm not found: install Node.js with npm, or %s", remedy)
-	}
+func (f Folder) install(ctx context.Context, parent, dir string) (err error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return fmt.Errorf("install local engine: %w", err)
 	}
@@ -105,21 +127,14 @@ func installInto(ctx context.Context, parent, dir, name string) (err error) {
 			err = fmt.Errorf("remove temporary folder: %w", rmErr)
 		}
 	}()
-
-	if err := os.WriteFile(filepath.Join(work, "package.json"), packageJSON, 0o644); err != nil {
-		return fmt.Errorf("install local engine: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(work, "package-lock.json"), packageLock, 0o644); err != nil {
-		return fmt.Errorf("install local engine: %w", err)
-	}
-	if err := runNPM(ctx, npm, work); err != nil {
+	if err := f.Fill(ctx, work); err != nil {
 		return err
 	}
-	if !installationIn(work, name).complete() {
-		return fmt.Errorf("install local engine: npm put no engine for this platform in place (%s): %s", name, remedy)
+	if !f.Complete(work) {
+		return fmt.Errorf("install local engine: %s put no engine for this platform in place (%s): %s", f.Tool, f.What, f.Remedy)
 	}
 	if err := os.Rename(work, dir); err != nil {
-		if installationIn(dir, name).complete() {
+		if f.Complete(dir) {
 			return nil
 		}
 		if _, statErr := os.Stat(dir); statErr == nil {
@@ -130,13 +145,27 @@ func installInto(ctx context.Context, parent, dir, name string) (err error) {
 	return nil
 }
 
-// runNPM installs what the lock file in dir says, exactly.
-func runNPM(ctx context.Context, npm, dir string) error {
-	var output bytes.Buffer
+// fillWithNPM installs what the lock file says, exactly.
+func fillWithNPM(ctx context.Context, dir string) error {
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		return fmt.Errorf("install local engine: npm not found: install Node.js with npm, or %s", remedy)
+	}
+	for name, content := range map[string][]byte{"package.json": packageJSON, "package-lock.json": packageLock} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return fmt.Errorf("install local engine: %w", err)
+		}
+	}
 	cmd := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	cmd.Dir = dir
+	return RunInstaller(ctx, cmd, "npm ci", remedy)
+}
+
+// RunInstaller runs a package manager, made with ctx. Its error holds the output, in one line, and ends with the remedy.
+func RunInstaller(ctx context.Context, cmd *exec.Cmd, name, remedy string) error {
+	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	// npm's own children may hold the pipe open after it has been killed.
+	// Its own children may hold the pipe open after it has been killed.
 	cmd.WaitDelay = 2 * time.Second
 	err := cmd.Run()
 	switch {
@@ -145,10 +174,10 @@ func runNPM(ctx context.Context, npm, dir string) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("install local engine: %w", ctx.Err())
 	case errors.Is(err, exec.ErrWaitDelay):
-		// npm itself ended well.
+		// It itself ended well.
 		return nil
 	default:
-		return fmt.Errorf("install local engine: npm ci: %w: %s; or %s", err, oneLine(output.String()), remedy)
+		return fmt.Errorf("install local engine: %s: %w: %s; or %s", name, err, oneLine(output.String()), remedy)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -34,16 +35,33 @@ type Engine struct {
 	err    error         // why it ended by itself; nil if it was stopped; readable once done is closed
 }
 
-// Start runs the engine at the path binary on a free port of 127.0.0.1 and returns when it answers. The engine
-// runs until Stop is called or ctx ends, whichever is first.
-//
-// It fails if the binary can't be run, if it ends at once (the error holds the last of its output, in one line),
-// if it doesn't answer within 20 s, and with ctx's error.
+// Start runs dynoxide, at the path binary, as Program.Start does.
 func Start(ctx context.Context, binary string) (*Engine, error) {
+	return Program{
+		Path:  binary,
+		Args:  func(port string) []string { return []string{"serve", "--host", "127.0.0.1", "--port", port} },
+		Ready: "listening on ",
+	}.Start(ctx)
+}
+
+// Program is how an engine is run.
+type Program struct {
+	Path  string
+	Args  func(port string) []string
+	Env   []string // beside this process's own
+	Ready string   // what it says before its URL once it listens
+}
+
+// Start runs the engine on a free port of 127.0.0.1 and returns when it answers. The engine runs until Stop is called or ctx ends,
+// whichever is first.
+//
+// It fails if the program can't be run, if it ends at once (the error holds the last of its output, in one line),
+// if it doesn't answer within 20 s, and with ctx's error.
+func (p Program) Start(ctx context.Context) (*Engine, error) {
 	var err error
 	for range startAttempts {
 		var e *Engine
-		if e, err = start(ctx, binary); err == nil {
+		if e, err = p.start(ctx); err == nil {
 			return e, nil
 		}
 		if !errors.Is(err, errPortTaken) {
@@ -65,7 +83,7 @@ func (e *Engine) Stop() error {
 }
 
 // start makes one attempt on one port. It fails with errPortTaken if that was the reason.
-func start(ctx context.Context, binary string) (*Engine, error) {
+func (p Program) start(ctx context.Context) (*Engine, error) {
 	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
@@ -77,7 +95,8 @@ func start(ctx context.Context, binary string) (*Engine, error) {
 		output: &tail{},
 		done:   make(chan struct{}),
 	}
-	cmd := exec.CommandContext(run, binary, "serve", "--host", "127.0.0.1", "--port", strconv.Itoa(port))
+	cmd := exec.CommandContext(run, p.Path, p.Args(strconv.Itoa(port))...)
+	cmd.Env = append(os.Environ(), p.Env...)
 	cmd.Stdout, cmd.Stderr = e.output, e.output
 	cmd.SysProcAttr = sysProcAttr()
 	cmd.WaitDelay = 2 * time.Second
@@ -87,7 +106,7 @@ func start(ctx context.Context, binary string) (*Engine, error) {
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	if err := e.awaitReady(ctx); err != nil {
+	if err := e.awaitReady(ctx, p.Ready+e.url); err != nil {
 		_ = e.Stop() // It can only say what err says already.
 		if strings.Contains(strings.ToLower(e.output.String()), "already in use") {
 			return nil, fmt.Errorf("%w: %w", errPortTaken, err)
@@ -125,7 +144,7 @@ func (e *Engine) supervise(run context.Context, cmd *exec.Cmd, started chan<- er
 
 // awaitReady waits until the engine answers. It asks only once the engine has said that it listens: an answer
 // alone could be that of another process, which holds the port that the engine fails to get.
-func (e *Engine) awaitReady(ctx context.Context) error {
+func (e *Engine) awaitReady(ctx context.Context, ready string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
 		fmt.Errorf("no answer from the engine within %s", startTimeout))
 	defer cancel()
@@ -135,7 +154,7 @@ func (e *Engine) awaitReady(ctx context.Context) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
-		if strings.Contains(e.output.String(), "listening on "+e.url) && answers(ctx, client, e.url) {
+		if strings.Contains(e.output.String(), ready) && answers(ctx, client, e.url) {
 			return nil
 		}
 		select {

@@ -110,7 +110,7 @@ func TestPagesAndSegments(t *testing.T) {
 			t.Errorf("%d segments: %d requests for %d pages", segments, n, pages)
 		}
 		// Half a unit for each 4 KB of a page, rounded up: 12.2 to 12.5 for each item, and at least half a unit for each page.
-		if used := s.Limiter.Used(); used < 55*12.2 || used > 55*12.5+0.5*float64(pages) {
+		if used := s.Limiter.Used(); !testkit.Has(testkit.ReadUnitsBySize) && (used < 55*12.2 || used > 55*12.5+0.5*float64(pages)) {
 			t.Errorf("%d segments: %g units", segments, used)
 		}
 	}
@@ -151,6 +151,9 @@ func TestNextPageByKeyType(t *testing.T) {
 	}
 	for hash, hashes := range values {
 		t.Run(hash, func(t *testing.T) {
+			if hash == "N" {
+				testkit.SkipIf(t, testkit.NumberKeysBySpelling)
+			}
 			var items []map[string]types.AttributeValue
 			for i, value := range hashes {
 				if i > 0 || hash == "N" { // a hash key must not be empty
@@ -167,6 +170,9 @@ func TestNextPageByKeyType(t *testing.T) {
 		})
 		for sort, sorts := range values {
 			t.Run(hash+sort, func(t *testing.T) {
+				if hash == "N" || sort == "N" {
+					testkit.SkipIf(t, testkit.NumberKeysBySpelling)
+				}
 				var items []map[string]types.AttributeValue
 				for _, value := range sorts {
 					items = append(items, testkit.Item("h", hashes[1], "r", value), testkit.Item("h", hashes[2], "r", value))

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -16,10 +17,11 @@ import (
 
 	"reseal/internal/call"
 	"reseal/internal/engine"
+	"reseal/internal/engine/ministack"
 )
 
-// region is the one that clients name. The engine takes any.
-const region = "us-east-1"
+// Region is the one that clients name. An engine may have other tables in each.
+const Region = "us-east-1"
 
 // shared is the engine of this test process.
 var shared struct {
@@ -28,17 +30,61 @@ var shared struct {
 	err    error
 }
 
+// The engines that tests run against. The variable RESEAL_TEST_ENGINE names the one (make test ENGINE=...); dynoxide if it is empty.
+const (
+	Dynoxide  = "dynoxide"
+	MiniStack = "ministack"
+)
+
+// EngineName is the name of the engine that tests run against.
+func EngineName() string { return cmp.Or(os.Getenv("RESEAL_TEST_ENGINE"), Dynoxide) }
+
+// SkipOn skips a test that the engine of this name can't serve, for the reason given.
+func SkipOn(t testing.TB, name, reason string) {
+	t.Helper()
+	if EngineName() == name {
+		t.Skipf("%s: %s", name, reason)
+	}
+}
+
+// startEngine installs the engine if need be, and starts it.
+func startEngine(ctx context.Context) (*engine.Engine, error) {
+	switch name := EngineName(); name {
+	case Dynoxide:
+		installed, err := engine.Install(ctx, os.Stderr)
+		if err != nil {
+			return nil, err
+		}
+		return engine.Start(ctx, installed.Binary)
+	case MiniStack:
+		installed, err := ministack.Install(ctx, os.Stderr)
+		if err != nil {
+			return nil, err
+		}
+		return installed.Start(ctx)
+	default:
+		return nil, fmt.Errorf("the engine %q is not known: use %s or %s", name, Dynoxide, MiniStack)
+	}
+}
+
+// NewEngine starts another engine, with tables of its own, and returns its URL. It ends with the test.
+func NewEngine(t testing.TB) string {
+	t.Helper()
+	other, err := startEngine(context.WithoutCancel(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Stop() })
+	return other.URL()
+}
+
 // Engine returns the URL of the one engine of this test process, which the first call installs and starts. It
 // outlives the test, so tests tell their tables apart by name.
 func Engine(t testing.TB) string {
 	t.Helper()
 	shared.once.Do(func() {
 		// Not the test's context: the engine serves the tests after this one too. Main stops it.
-		ctx := context.Background()
-		var installed engine.Installation
-		if installed, shared.err = engine.Install(ctx, os.Stderr); shared.err == nil {
-			shared.engine, shared.err = engine.Start(ctx, installed.Binary)
-		}
+		shared.engine, shared.err = startEngine(context.Background())
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -73,7 +119,10 @@ var dummy = credentials.NewStaticCredentialsProvider("test", "test", "")
 
 // Client returns a client for the engine, or the proxy, at url. It never retries, so that a test sees each
 // answer.
-func Client(url string) *dynamodb.Client {
+func Client(url string) *dynamodb.Client { return ClientIn(url, Region) }
+
+// ClientIn is Client for another Region, in which an engine may have other tables.
+func ClientIn(url, region string) *dynamodb.Client {
 	return dynamodb.New(dynamodb.Options{
 		BaseEndpoint: aws.String(url),
 		Region:       region,
@@ -87,7 +136,7 @@ func Client(url string) *dynamodb.Client {
 func Streams(url string) *dynamodbstreams.Client {
 	return dynamodbstreams.New(dynamodbstreams.Options{
 		BaseEndpoint: aws.String(url),
-		Region:       region,
+		Region:       Region,
 		Credentials:  dummy,
 		HTTPClient:   httpClient,
 		Retryer:      aws.NopRetryer{},

@@ -34,7 +34,7 @@ func filled(t *testing.T, c *dynamodb.Client, count int) (string, []map[string]t
 // writeTotal runs a writer until it has written so much.
 func writeTotal(t *testing.T, w *traffic.Writer, total int) traffic.Counts {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); w.Counts().Total() < total; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); w.Counts().Total() < total; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("written so far: %+v", w.Counts())
 		}
