@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"reseal/internal/call"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
 
@@ -65,7 +66,7 @@ func (q *Queue) Take(ctx context.Context, record Record, reason error) error {
 	}
 	message := DeadLetter{
 		Table: q.table, Key: json.RawMessage(key), Event: record.Event, Sequence: record.Sequence, Stream: record.Stream,
-		Code: codeOf(reason), Reason: reason.Error(),
+		Code: codeOf(reason), Reason: call.Message(reason),
 	}
 	if !record.Made.IsZero() {
 		made := record.Made.UTC()
@@ -80,7 +81,7 @@ func (q *Queue) Take(ctx context.Context, record Record, reason error) error {
 		in.MessageGroupId, in.MessageDeduplicationId = aws.String("reseal"), &record.Sequence
 	}
 	if _, err := q.client.SendMessage(ctx, in); err != nil {
-		return fmt.Errorf("send message to the dead-letter queue: %w", err)
+		return fmt.Errorf("send message to the dead-letter queue: %w", call.Private(err))
 	}
 	return nil
 }

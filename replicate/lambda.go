@@ -14,7 +14,6 @@ import (
 	"reseal/internal/table"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/smithy-go"
 )
 
 // HandlerOptions are the settings of a Handler that need not be given.
@@ -66,7 +65,7 @@ func (h *Handler) Handle(ctx context.Context, event events.DynamoDBEvent) (event
 	case failure != nil:
 		h.log.ErrorContext(
 			ctx, "records not applied", "from_sequence_number", failure.Sequence, "records", left,
-			"blocked_by_item", errors.Is(failure.Err, ErrPoison), "dead_lettered", counts.DeadLettered, "error", withoutData(failure.Err),
+			"blocked_by_item", errors.Is(failure.Err, ErrPoison), "dead_lettered", counts.DeadLettered, "error", failure.Err,
 		)
 		return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{{ItemIdentifier: failure.Sequence}}}, nil
 	}
@@ -119,14 +118,4 @@ func beforeDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 		return ctx, func() {}
 	}
 	return context.WithDeadline(ctx, deadline.Add(-min(most, time.Until(deadline)/4)))
-}
-
-// withoutData tells what went wrong in words that hold no keys and no values: DynamoDB quotes some in its messages, so of its
-// own errors only the code is told.
-func withoutData(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		return api.ErrorCode()
-	}
-	return err.Error()
 }

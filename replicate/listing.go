@@ -31,7 +31,7 @@ func (t *tailer) list(ctx context.Context) (listing, error) {
 		var out *dynamodbstreams.DescribeStreamOutput
 		err := t.read(ctx, func(ctx context.Context) (err error) {
 			out, err = t.options.Streams.DescribeStream(ctx, in, onceStreams)
-			return err
+			return call.Private(err)
 		})
 		switch {
 		case isGone(err):

@@ -152,7 +152,7 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
 	err = r.tailer.read(ctx, func(ctx context.Context) (err error) {
 		out, err = r.tailer.options.Streams.GetShardIterator(ctx, in, onceStreams)
-		return err
+		return call.Private(err)
 	})
 	return out, err
 }
@@ -161,7 +161,7 @@ func (r *reader) records(ctx context.Context, iterator *string) (*dynamodbstream
 	var out *dynamodbstreams.GetRecordsOutput
 	err := r.tailer.read(ctx, func(ctx context.Context) (err error) {
 		out, err = r.tailer.options.Streams.GetRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: iterator}, onceStreams)
-		return err
+		return call.Private(err)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read shard %s: %w", r.shard, trimmed(err))

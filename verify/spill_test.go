@@ -241,3 +241,27 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 }
+
+// Nobody else can read the files, nor find them where the system lets an open file go without a name.
+func TestSpillIsPrivate(t *testing.T) {
+	folder := t.TempDir()
+	s := newSpill(folder)
+	defer s.close()
+	if err := s.write("S\x01a", pending{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range s.parts {
+		if part.file == nil {
+			continue
+		}
+		info, err := part.file.Stat()
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+		if left, err := os.ReadDir(folder); err != nil || !part.named && len(left) > 0 {
+			t.Errorf("the folder holds %v, %v", left, err)
+		}
+		return
+	}
+	t.Error("nothing was written")
+}

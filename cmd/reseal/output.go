@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -41,11 +43,21 @@ func lines(out io.Writer, pairs ...string) error {
 		width = max(width, len(pairs[i]))
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if _, err := fmt.Fprintf(out, "  %-*s %s\n", width, pairs[i], pairs[i+1]); err != nil {
+		if _, err := fmt.Fprintf(out, "  %-*s %s\n", width, pairs[i], harmless(pairs[i+1])); err != nil {
 			return fmt.Errorf("write result: %w", err)
 		}
 	}
 	return nil
+}
+
+// harmless is text for a terminal: what would steer it, which names of attributes and tags may hold, is replaced.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // notes prints a list.

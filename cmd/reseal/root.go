@@ -85,7 +85,7 @@ func message(status int, err error) string {
 			text += " after " + s.done + s.next
 		}
 	}
-	return strings.Join(strings.Fields(text), " ")
+	return harmless(strings.Join(strings.Fields(text), " "))
 }
 
 // stopped is an error that struck on the way, with what to do next.

@@ -340,7 +340,7 @@ func TestSeedFails(t *testing.T) {
 		}
 		return nil
 	})
-	o := ts.run("seed").want(3).says("AccessDeniedException", "dynamodb:BatchWriteItem", "run the same command again to go on from the checkpoint "+ts.checkpoint())
+	o := ts.run("seed").want(3).says("BatchWriteItem: AccessDeniedException", "run the same command again to go on from the checkpoint "+ts.checkpoint())
 	if !o.exists(ts.checkpoint()) {
 		t.Error("there is no checkpoint")
 	}

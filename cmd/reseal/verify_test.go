@@ -111,7 +111,7 @@ func TestVerifyFails(t *testing.T) {
 		})
 		for _, output := range []string{"text", "json"} {
 			t.Run(name+" "+output, func(t *testing.T) {
-				ts.run("verify", "--output", output).want(3).says("AccessDeniedException", "dynamodb:Scan")
+				ts.run("verify", "--output", output).want(3).says("Scan: AccessDeniedException")
 			})
 		}
 		proxy.Use(nil)
@@ -212,5 +212,40 @@ func TestVerifyResumes(t *testing.T) {
 	has(t, o.object(), map[string]any{"resumed": true, "source_items": 200.0, "target_items": 200.0, "missing": 1.0, "extra": 1.0, "different": 1.0})
 	if _, err := os.Stat(filepath.Join(o.folder, "v")); err == nil {
 		t.Error("the checkpoint is still there")
+	}
+}
+
+// A name that somebody gave an attribute or a tag must not steer the terminal of whoever reads the result.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 3)
+	ts.run("seed").want(0)
+	hostile := "\x1b[2J\x1b]0;owned\a<script>"
+	ts.sourceProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op != "ListTagsOfResource" {
+			return nil
+		}
+		body, err := json.Marshal(map[string]any{"Tags": []any{map[string]string{"Key": hostile, "Value": "1\r2"}}})
+		if err != nil {
+			t.Error(err)
+		}
+		return &testkit.Response{Body: body}
+	})
+	text := ts.run("verify").want(0)
+	if strings.ContainsAny(text.stdout, "\x1b\a\r") || !strings.Contains(text.stdout, "owned") {
+		t.Errorf("text: %s", text)
+	}
+	object := ts.run("verify", "--output", "json").want(0)
+	if strings.ContainsAny(object.stdout, "\x1b\a\r") || strings.Contains(object.stdout, "<script>") || !strings.Contains(object.stdout, "owned") {
+		t.Errorf("JSON: %s", object)
+	}
+	for _, name := range []string{"../../x", "/etc/passwd", "a\x1b[2J", "$(touch x)", "x;y", "arn:aws:dynamodb:us-east-1:123456789012:table/../../x"} {
+		for _, args := range [][]string{{"seed", "--source", name, "--target", ts.target}, {"verify", "--source", ts.source, "--target", name}} {
+			o := reseal(t, args...).want(2).says("is not a table")
+			o.wroteNothing()
+			if strings.Contains(o.stderr, "\x1b") {
+				t.Errorf("%q: %s", name, o)
+			}
+		}
 	}
 }

@@ -102,7 +102,7 @@ func (r *Reader) attempt(ctx context.Context, asked asked, units float64) (read,
 	err := r.Limiter.Read(ctx, r.Policy, units, func(ctx context.Context) (capacity.Consumed, error) {
 		var err error
 		out, err = r.request(ctx, asked)
-		return out.consumed, err
+		return out.consumed, call.Private(err)
 	})
 	return out, err
 }

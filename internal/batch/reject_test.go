@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"reseal/internal/batch"
+	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
 	"reseal/internal/testkit"
@@ -36,8 +37,8 @@ func TestWriteRejects(t *testing.T) {
 	k.proxy.Use(refusing(0, id(3), id(4), id(19)))
 	var rejected []item.Key
 	k.writer.Reject = func(op batch.Op, reason error) error {
-		if !strings.Contains(reason.Error(), "Type mismatch") {
-			t.Errorf("reason %v", reason)
+		if text := call.Message(reason); !strings.Contains(text, "Type mismatch") || strings.Contains(reason.Error(), "Type mismatch") {
+			t.Errorf("reason %v, message %q", reason, text)
 		}
 		rejected = append(rejected, op.Key)
 		return nil

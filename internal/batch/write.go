@@ -216,7 +216,7 @@ func (w *Writer) attempt(ctx context.Context, pending []Op) (call.Outcome, []Op,
 		default:
 			w.Limiter.Settle(estimate, capacity.Consumed{})
 		}
-		return outcome, pending, err
+		return outcome, pending, call.Private(err)
 	}
 	left, err := w.unprocessed(pending, answer)
 	if err == nil && len(left) > 0 {

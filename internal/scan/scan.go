@@ -86,7 +86,7 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 		var consumed capacity.Consumed
 		var err error
 		if page, consumed, err = s.request(ctx, in); err != nil {
-			return capacity.Consumed{}, err
+			return capacity.Consumed{}, call.Private(err)
 		}
 		if n := len(page.Items); n > 0 && consumed.Units > 0 {
 			s.itemUnits.Store(math.Float64bits(consumed.Units / float64(n)))

@@ -225,6 +225,9 @@ func tuned(client aws.HTTPClient) aws.HTTPClient {
 func oneLine(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
+		if strings.Contains(api.ErrorCode(), "Signature") {
+			return api.ErrorCode() // its message has what was to be signed, and a session token with it
+		}
 		return api.ErrorCode() + ": " + inOneLine(api.ErrorMessage())
 	}
 	var path *fs.PathError // which names the file
