@@ -19,8 +19,10 @@ import (
 // TestMain lets more tests run at a time than there are processors, since most of them wait for a stream to be idle.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "12"); err != nil {
-		panic(err)
+	if flag.Lookup("test.fuzz").Value.String() == "" { // where it is the number of processes
+		if err := flag.Set("test.parallel", "12"); err != nil {
+			panic(err)
+		}
 	}
 	os.Exit(testkit.Main(m))
 }

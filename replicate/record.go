@@ -8,6 +8,7 @@ import (
 	"reseal/internal/item"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
@@ -26,7 +27,7 @@ var errNoImage = errors.New("the record has no new image: the stream must be NEW
 
 // fromStream reads a record of the DynamoDB Streams API.
 func fromStream(schema item.Schema, stream string, r streamtypes.Record) (Record, error) {
-	if r.Dynamodb == nil || r.Dynamodb.SequenceNumber == nil {
+	if r.Dynamodb == nil || aws.ToString(r.Dynamodb.SequenceNumber) == "" {
 		return Record{}, errors.New("read stream record: it has no change or no sequence number")
 	}
 	record := Record{Sequence: *r.Dynamodb.SequenceNumber, Stream: stream}

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,7 +167,7 @@ func (c *checkpoint) decode(data []byte, file *checkpointFile) error {
 	if err := decoder.Decode(file); err != nil {
 		return err
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows its end")
 	}
 	if file.Format != checkpointFormat {
@@ -455,5 +457,10 @@ func DefaultRejects(source, target string) string {
 	return "reseal-rejects-" + baseName(source) + "-to-" + baseName(target) + ".jsonl"
 }
 
-// baseName is a table's name, of a name or an ARN.
-func baseName(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
+// baseName is a table's name, of a name or an ARN, for a file's name. What no table's name can hold is replaced: the file must be in
+// the working folder even if nobody has looked at the name yet.
+func baseName(ref string) string {
+	return unnamable.ReplaceAllString(ref[strings.LastIndex(ref, "/")+1:], "_")
+}
+
+var unnamable = regexp.MustCompile(`[^a-zA-Z0-9_.-]`)

@@ -186,6 +186,9 @@ func (c *checkpoint) adopt(in *summed, head checkpointHead) error {
 	if err != nil || len(sum) != len(item.Sum{}) {
 		return errors.New("the sum of the digests is not one")
 	}
+	if min(head.Matched, head.SourceRead, head.TargetRead, head.SourceExpired, head.TargetExpired) < 0 {
+		return errors.New("a count is negative")
+	}
 	r.join.late.matched, r.join.late.sum = head.Matched, item.Sum(sum)
 	r.source.read.Store(head.SourceRead)
 	r.target.read.Store(head.TargetRead)

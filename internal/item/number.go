@@ -103,6 +103,9 @@ func parseNumber[T text](dst []byte, s T) (decimal, error) {
 	n.exp = exp - len(fraction)
 	n.digits = dst
 	n.trim()
+	if len(n.digits) > 0 && (n.exp > maxExponent || n.exp < -maxExponent) {
+		return decimal{}, errNumber // its canonical spelling would be no number any more
+	}
 	return n, nil
 }
 

@@ -67,7 +67,7 @@ func TestCanonicalNumberRefuses(t *testing.T) {
 	malformed := numbers("", "-", "+", ".", "-.", "e", "E5", ".E5", "1e", "1e+", "1E-", "1e1.5", "1e1e1", "1ee1",
 		"NaN", "nan", "Inf", "Infinity", "-Infinity", "1.2.3", "1..2", "0x1", "0b1", "1_000", "1,5", " 1", "1 ", "1\n",
 		"--1", "+-1", "-+1", "1-", "1+1", "a", "1a", "١", "１", "1\x00",
-		"1E10000", "1E-10000", "0E10000", "1E99999999999999999999999999")
+		"1E10000", "1E-10000", "0E10000", "10E9999", "0.1E-9999", "1E99999999999999999999999999")
 	for _, s := range malformed {
 		if got, err := canonicalNumber(s); !errors.Is(err, errNumber) {
 			t.Errorf("canonicalNumber(%q) = %q, %v; want errNumber", s, got, err)

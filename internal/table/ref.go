@@ -17,7 +17,12 @@ type Ref struct {
 }
 
 // namePattern is the rule for table names (API reference, CreateTable).
-var namePattern = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`)
+var namePattern = regexp.MustCompile(`^` + nameRule + `$`)
+
+// arnPattern is what a table's ARN looks like. Its Region becomes a part of a host's name.
+var arnPattern = regexp.MustCompile(`^arn:[a-z0-9-]+:dynamodb:([a-z0-9-]+):([0-9]{12}):table/(` + nameRule + `)$`)
+
+const nameRule = `[a-zA-Z0-9_.-]{3,255}`
 
 // ParseRef reads a table name or ARN (arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME). flag is the option that it came with,
 // for the error, which is a *refuse.Error.
@@ -31,16 +36,9 @@ func ParseRef(flag, s string) (Ref, error) {
 		}
 		return Ref{Name: s}, nil
 	}
-	malformed := refuse.New("it should look like arn:aws:dynamodb:eu-west-1:123456789012:table/NAME", "%s %q is not a table's ARN", flag, s)
-	parts := strings.SplitN(s, ":", 6)
-	if len(parts) != 6 || parts[1] == "" || parts[2] != "dynamodb" || parts[3] == "" || !accountPattern.MatchString(parts[4]) {
-		return Ref{}, malformed
+	parts := arnPattern.FindStringSubmatch(s)
+	if parts == nil {
+		return Ref{}, refuse.New("it should look like arn:aws:dynamodb:eu-west-1:123456789012:table/NAME", "%s %q is not a table's ARN", flag, s)
 	}
-	name, isTable := strings.CutPrefix(parts[5], "table/")
-	if !isTable || !namePattern.MatchString(name) {
-		return Ref{}, malformed
-	}
-	return Ref{Name: name, ARN: s, Region: parts[3], Account: parts[4]}, nil
+	return Ref{Region: parts[1], Account: parts[2], Name: parts[3], ARN: s}, nil
 }
-
-var accountPattern = regexp.MustCompile(`^[0-9]{12}$`)

@@ -50,6 +50,7 @@ func TestParseRefMalformed(t *testing.T) {
 		"global table":      "arn:aws:dynamodb::123456789012:global-table/abc",
 		"other service":     "arn:aws:s3:eu-west-1:123456789012:table/abc",
 		"other resource":    "arn:aws:dynamodb:eu-west-1:123456789012:import/abc",
+		"a host in it":      "arn:aws:dynamodb:eu-west-1@example.com/:123456789012:table/abc",
 		"no partition":      "arn::dynamodb:eu-west-1:123456789012:table/abc",
 		"no Region":         "arn:aws:dynamodb::123456789012:table/abc",
 		"no account":        "arn:aws:dynamodb:eu-west-1::table/abc",
