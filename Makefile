@@ -1,5 +1,6 @@
-# Everything that these targets need beyond Go 1.26, Node.js with npm and, for the second engine, Python 3.11 with pip is installed by
-# them, at the versions named here, in internal/engine/npm/package-lock.json and in internal/engine/ministack/requirements.txt.
+# Everything that these targets need beyond Go 1.26, Node.js with npm and (for the tests) Python 3.11 with pip and venv is installed by
+# them, at the versions named here, in internal/engine/npm/package-lock.json, internal/engine/ministack/requirements.txt and
+# internal/testkit/python/requirements.txt, and cached.
 GO ?= go
 TOOLS := bin/tools
 
