@@ -41,6 +41,16 @@ type Handle struct {
 	Streams *dynamodbstreams.Client
 	Table   string // what to send as TableName: a name or an ARN
 	Given   string // what the user gave
+	Ref     Ref
+	Config  aws.Config // for clients of other services
+}
+
+// LocalEndpoint is the address of a local engine, which may serve other services, too; nil where there is none.
+func (h *Handle) LocalEndpoint() *string {
+	if base := h.DB.Options().BaseEndpoint; isLocal(base) {
+		return base
+	}
+	return nil
 }
 
 // Open makes the clients of the side. It makes no request to DynamoDB. Its errors are *refuse.Error.
@@ -60,7 +70,7 @@ func (s Side) Open(ctx context.Context) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handle{Table: ref.Name, Given: s.Table}
+	h := &Handle{Table: ref.Name, Given: s.Table, Ref: ref, Config: cfg}
 	h.DB = dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		if s.EndpointURL != "" {
 			o.BaseEndpoint = &s.EndpointURL
