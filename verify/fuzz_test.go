@@ -87,7 +87,7 @@ func fuzzedFile(f *testing.F, path string) []byte {
 	for i, k := range []string{"a", "b"} {
 		key, err := c.run.source.schema.KeyOf(item.Of(map[string]types.AttributeValue{"k": &types.AttributeValueMemberS{Value: k}}))
 		if err == nil {
-			err = c.run.join.add(origin(i), key, key.Digest())
+			err = c.run.join.add(origin(i), 3, key, key.Digest())
 		}
 		if err != nil {
 			f.Fatal(err)

@@ -46,8 +46,10 @@ func TestFlags(t *testing.T) {
 			"table": "", "key-secret": "", "segments": "16", "read-units": "", "ignore-expired": "true", "expired-by": "", "as-of": "",
 			"output": "text", "no-progress": "false", "region": "", "profile": "", "role-arn": "", "endpoint-url": "",
 		},
-		"demo": {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
+		"prepare": with(map[string]string{"kms-key-id": "", "stage": "2", "apply": "false"}),
+		"demo":    {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
 	}
+	delete(want["prepare"], "encryption") // it makes the target
 	for _, cmd := range rootCommand(io.Discard, io.Discard).Commands() {
 		got := map[string]string{}
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { got[f.Name] = f.DefValue })

@@ -20,6 +20,7 @@ type job struct {
 	output         string
 	noProgress     bool
 	encryption     string
+	makesTarget    bool // the command itself decides on the target's encryption
 }
 
 // addTo defines the flags, in the order in which help shows them: the tables, what the command has of its own, and how to reach
@@ -34,7 +35,9 @@ func (j *job) addTo(cmd *cobra.Command, own func(*pflag.FlagSet)) {
 		text(f, &side.Table, side.Name, "table", fmt.Sprintf("name or ARN of the %s table (required)", side.Name))
 	}
 	own(f)
-	choice(f, &j.encryption, "encryption", "what the target must be encrypted with", table.EncryptionKMS, table.EncryptionAny)
+	if !j.makesTarget {
+		choice(f, &j.encryption, "encryption", "what the target must be encrypted with", table.EncryptionKMS, table.EncryptionAny)
+	}
 	j.addOutput(f)
 	text(f, &j.both.Region, "region", "region", "AWS Region of both tables (default: as for every AWS tool)")
 	text(f, &j.both.Profile, "profile", "name", "profile of the shared AWS configuration for both tables")

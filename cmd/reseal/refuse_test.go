@@ -77,6 +77,11 @@ func TestBadCommandLine(t *testing.T) {
 		"sample as a number":    {on("verify", "--sample", "1"), []string{`--sample "1"`, "such as 1%"}},
 		"all as a sample":       {on("verify", "--sample", "100%"), []string{`--sample "100%"`, "below 100"}},
 		"dry run of nothing":    {on("verify", "--dry-run"), []string{"--dry-run", "give --repair too"}},
+		"no such stage":         {on("prepare", "--stage", "5"), []string{"--stage is 5", "give 1, 2, 3 or 4"}},
+		"stage in words":        {on("prepare", "--stage", "seed"), []string{`--stage "seed"`, "give a whole number"}},
+		"stage of an apply":     {on("prepare", "--apply", "--stage", "2"), []string{"--apply makes the target", "leave one of them out"}},
+		"prepare's encryption":  {on("prepare", "--encryption", "any"), []string{"unknown flag: --encryption"}},
+		"tables far apart":      {on("prepare", "--target-region", "eu-west-1"), []string{"us-east-1 and the target in eu-west-1", "--apply"}},
 		"demo's output":         {[]string{"demo", "--output", "xml"}, []string{`--output "xml"`, "use text or json"}},
 		"demo's items":          {[]string{"demo", "--items", "0"}, []string{"items is 0", "give 1 or more"}},
 		"demo's tables kept":    {[]string{"demo", "--keep"}, []string{"--keep", "give the engine's --endpoint-url"}},
@@ -138,6 +143,10 @@ func TestPreflight(t *testing.T) {
 		"plain, replicate":     {"replicate", []string{"--target", plain}, nil, []string{"not encrypted with a KMS key", "--encryption any"}},
 		"plain, verify":        {"verify", []string{"--target", plain}, nil, []string{"not encrypted with a KMS key", "--encryption any"}},
 		"dry run, too":         {"seed", []string{"--dry-run", "--target", plain}, nil, []string{"not encrypted with a KMS key", "--encryption any"}},
+		"no stack's source":    {"prepare", []string{"--source", "no-such"}, nil, []string{`source table "no-such" does not exist`}},
+		"no stack's key":       {"prepare", []string{"--kms-key-id", "mine"}, nil, []string{`--kms-key-id "mine" is not a KMS key`, "alias/NAME"}},
+		"twin that differs":    {"prepare", []string{"--apply", "--target", plain}, nil, []string{"is there already and differs", "encryption", "give another --target"}},
+		"KEYS_ONLY, apply":     {"prepare", []string{"--apply", "--source", keysOnly, "--target", "not-there"}, nil, []string{"KEYS_ONLY", "disable it"}},
 		"dead endpoint":        {"seed", []string{"--source-endpoint-url", dead}, nil, []string{"can't be reached", "check the endpoint URL"}},
 		"dead target":          {"verify", []string{"--target-endpoint-url", dead}, nil, []string{"the target table", "can't be reached", "check the endpoint URL"}},
 		"no credentials":       {"seed", nil, keyless, []string{"no AWS credentials were found for the source", "set AWS_PROFILE or AWS_ACCESS_KEY_ID"}},
@@ -155,7 +164,7 @@ func TestPreflight(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { // when the parallel subtests are done
-		for _, op := range []string{"Scan", "BatchGetItem", "BatchWriteItem", "PutItem", "DeleteItem", "GetRecords"} {
+		for _, op := range []string{"Scan", "BatchGetItem", "BatchWriteItem", "PutItem", "DeleteItem", "GetRecords", "CreateTable", "UpdateTable"} {
 			if n := ts.sourceProxy.Count(op) + ts.targetProxy.Count(op); n > 0 {
 				t.Errorf("%d requests for %s", n, op)
 			}

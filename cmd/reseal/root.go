@@ -106,16 +106,19 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		Long: `reseal moves a live Amazon DynamoDB table into another one, first of all into one that is encrypted with a KMS key,
 without stopping the application that writes to it, and proves that nothing was lost.
 
-  1. Enable the source's stream, create the target, and run "reseal replicate" (or its Lambda).
-  2. reseal seed     copies the table beside it, and re-checks every item against the live source.
-  3. reseal verify   compares both tables and exits with 0 only if they hold the same items.
-  4. Point the application at the target; delete the source.
+  1. Enable the source's stream ("reseal prepare --stage 1" tells how).
+  2. reseal prepare  prints a stack with the target and the replicator, to be deployed; or, with --apply, makes the
+                     target: then run "reseal replicate".
+     reseal seed     copies the table beside it, and re-checks every item against the live source.
+     reseal verify   compares both tables and exits with 0 only if they hold the same items.
+  3. Point the application at the target, and verify again.
+  4. Take the replicator away; delete the source.
 
 Exit status: 0 done (verify: match); 1 differences found; 2 refused, nothing written; 3 failed on the way; 4 a sample
 matched (verify --sample); 130 interrupted. AWS configuration is read as by every AWS tool: environment, shared config,
 AWS_ENDPOINT_URL_DYNAMODB.`,
 		Example: `  reseal demo
-  reseal replicate --source cities --target cities-encrypted --checkpoint replicate.json
+  reseal prepare   --source cities --target cities-encrypted > stack.yaml
   reseal seed      --source cities --target cities-encrypted --segments 16
   reseal verify    --source cities --target cities-encrypted --output json`,
 		SilenceUsage:          true,
@@ -129,7 +132,7 @@ AWS_ENDPOINT_URL_DYNAMODB.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(seedCommand(), replicateCommand(), verifyCommand(), fingerprintCommand(), demoCommand())
+	root.AddCommand(prepareCommand(), seedCommand(), replicateCommand(), verifyCommand(), fingerprintCommand(), demoCommand())
 	return root
 }
 

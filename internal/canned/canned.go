@@ -80,7 +80,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 	w.Header().Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(answer)), 10)) // as DynamoDB does
-	_, _ = w.Write(answer) // a client that is gone doesn't want it
+	_, _ = w.Write(answer)                                                                    // a client that is gone doesn't want it
 }
 
 func readBody(r *http.Request) ([]byte, error) {

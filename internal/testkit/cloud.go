@@ -74,7 +74,7 @@ func (c *Cloud) Send(service, method, path, contentType, body string) (status in
 		c.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", contentType)
-	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=test/20260101/%s/%s/aws4_request, SignedHeaders=host, Signature=none", region, service))
+	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=test/20260101/%s/%s/aws4_request, SignedHeaders=host, Signature=none", Region, service))
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		c.t.Fatal(err)

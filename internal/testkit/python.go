@@ -89,7 +89,7 @@ func installPython(ctx context.Context) (_ string, err error) {
 func LintTemplates(t testing.TB, templates map[string]string) string {
 	t.Helper()
 	path := Python(t)
-	args := []string{filepath.Join(filepath.Dir(path), "cfn-lint"), "--include-checks", "I", "--regions", region, "--"}
+	args := []string{filepath.Join(filepath.Dir(path), "cfn-lint"), "--include-checks", "I", "--regions", Region, "--"}
 	folder := t.TempDir()
 	for name, template := range templates {
 		file := filepath.Join(folder, name)
