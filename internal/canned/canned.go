@@ -138,7 +138,7 @@ func (s *Server) describe(name string) []byte {
 var filler = bytes.Repeat([]byte("Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam. "), 400<<10/67)
 
 // rest is what an item's attributes have beside the filler, in bytes.
-const rest = LeastSize - 4
+const rest = LeastSize - 22
 
 // appendItem appends the item of a number as DynamoDB JSON.
 func (s *Server) appendItem(dst []byte, number int) []byte {
