@@ -11,7 +11,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOLICENSES  := github.com/google/go-licenses@v1.6.0
 TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))_$(notdir $(GOLICENSES))))
 
-.PHONY: help build lambda demo test browser fuzz lint vuln licences clean
+.PHONY: help build lambda demo test torture mutants browser fuzz lint vuln licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -58,6 +58,19 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 		echo "$$target of $$(dirname $$file)"; \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) </dev/null || exit 1; \
 	done
+
+# Each run has a seed; a failed one is played again with SEED=its seed RUNS=1 and its KIND, which is simulated or live (both, if left
+# out). "make test" has a short form of it.
+SEED ?=
+RUNS ?= 500
+KIND ?=
+torture: SHELL := bash
+torture: ## play random migrations under faults: make torture [KIND=simulated|live] [SEED=n] [RUNS=500]
+	set -o pipefail; RESEAL_TORTURE_SEED=$(SEED) RESEAL_TORTURE_RUNS=$(RUNS) $(GO) test -count 1 -timeout 0 -parallel 4 -v \
+		-run '$(if $(KIND),(?i)^Test$(KIND)$$,^Test(Simulated|Live)$$)' ./internal/torture | grep -v '^=== \|--- PASS'
+
+mutants: ## take one safety feature out at a time: the torture must find each within 50 runs
+	$(GO) run ./internal/torture/mutants
 
 lint: $(TOOLSET) vuln licences ## go vet, staticcheck, errcheck, gofumpt, govulncheck, licences
 	$(GO) vet ./...

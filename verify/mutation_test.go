@@ -24,33 +24,10 @@ var mutantGen = rapid.Custom(func(t *rapid.T) mutant {
 	drawn := itemtest.Attributes.Draw(t, "item")
 	changed, kind := itemtest.ChangeAttributes(t, drawn)
 	return mutant{
-		item: nameAll(drawn), disguised: nameAll(itemtest.DisguiseAll(t, drawn)),
-		changed: nameAll(itemtest.DisguiseAll(t, changed)), kind: kind,
+		item: itemtest.Named(drawn), disguised: itemtest.Named(itemtest.DisguiseAll(t, drawn)),
+		changed: itemtest.Named(itemtest.DisguiseAll(t, changed)), kind: kind,
 	}
 })
-
-// nameAll gives every attribute a name that isn't empty: a table takes no others.
-func nameAll(m attrs) attrs {
-	named := make(attrs, len(m))
-	for name, v := range m {
-		named["n"+name] = nameIn(v)
-	}
-	return named
-}
-
-func nameIn(v types.AttributeValue) types.AttributeValue {
-	switch v := v.(type) {
-	case *types.AttributeValueMemberM:
-		return &types.AttributeValueMemberM{Value: nameAll(v.Value)}
-	case *types.AttributeValueMemberL:
-		named := make([]types.AttributeValue, len(v.Value))
-		for i, one := range v.Value {
-			named[i] = nameIn(one)
-		}
-		return list(named...)
-	}
-	return v
-}
 
 func keyed(m attrs, id string) attrs {
 	all := maps.Clone(m)

@@ -26,7 +26,7 @@ const diffLines = 20
 // meanwhile.
 func Diff(t testing.TB, a *dynamodb.Client, ta string, b *dynamodb.Client, tb string) []string {
 	t.Helper()
-	itemsA, itemsB := renderTable(t, a, ta), renderTable(t, b, tb)
+	itemsA, itemsB := Contents(t, a, ta), Contents(t, b, tb)
 	var lines []string
 	for key, item := range itemsA {
 		other, ok := itemsB[key]
@@ -49,8 +49,8 @@ func Diff(t testing.TB, a *dynamodb.Client, ta string, b *dynamodb.Client, tb st
 	return lines
 }
 
-// renderTable reads a table into text by key, both as render writes them.
-func renderTable(t testing.TB, c *dynamodb.Client, table string) map[string]string {
+// Contents reads a table into text by key, both as Render writes them.
+func Contents(t testing.TB, c *dynamodb.Client, table string) map[string]string {
 	t.Helper()
 	out, err := c.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: &table})
 	if err != nil {
@@ -62,18 +62,23 @@ func renderTable(t testing.TB, c *dynamodb.Client, table string) map[string]stri
 	}
 	rendered := make(map[string]string)
 	for _, item := range ScanAll(t, c, table) {
-		key, err := render(&types.AttributeValueMemberM{Value: pick(item, names)})
+		key, err := Render(pick(item, names))
 		if err != nil {
 			t.Fatalf("key in table %s: %v", table, err)
 		}
 		if _, twice := rendered[key]; twice {
 			t.Fatalf("table %s: the scan returned an item twice: %s", table, key)
 		}
-		if rendered[key], err = render(&types.AttributeValueMemberM{Value: item}); err != nil {
+		if rendered[key], err = Render(item); err != nil {
 			t.Fatalf("item %s in table %s: %v", key, table, err)
 		}
 	}
 	return rendered
+}
+
+// Render writes an item, or a key, as text, the same for two if and only if DynamoDB holds them equal.
+func Render(item map[string]types.AttributeValue) (string, error) {
+	return render(&types.AttributeValueMemberM{Value: item})
 }
 
 // render writes a value as text, the same for two values if and only if DynamoDB holds them equal: every text

@@ -1,0 +1,86 @@
+package main
+
+// mutants are the features of the protocol, in the order of the README's "How it stays exact".
+var mutants = []mutant{
+	{
+		name: "re-check", what: "items are written and not read again", file: "internal/converge/converge.go",
+		from: "for round := 0; c.Recheck && len(ops) > 0; round++", to: "for round := 0; false && c.Recheck && len(ops) > 0; round++",
+	},
+	{
+		name: "re-check-deletes", what: "an item that the source has no more is left alone", file: "internal/converge/converge.go",
+		from: "if !same {\n\t\t\tchanged", to: "if !same && !current.Absent() {\n\t\t\tchanged",
+	},
+	{
+		name: "consistent-read", what: "the re-check reads eventually consistent", file: "internal/batch/wire.go",
+		from: `:{"ConsistentRead":true,"Keys":`, to: `:{"ConsistentRead":false,"Keys":`,
+	},
+	{
+		name: "unprocessed-keys", what: "a key that a read left unprocessed counts as absent", file: "internal/batch/get.go",
+		from: "if len(left) == 0 {\n\t\t\treturn nil\n\t\t}\n\t\tif len(left) < len(places)", to: "if true || len(left) == 0 {\n\t\t\treturn nil\n\t\t}\n\t\tif len(left) < len(places)",
+	},
+	{
+		name: "unprocessed-items", what: "UnprocessedItems count as written", file: "internal/batch/write.go",
+		from: "if len(left) > 0 {\n\t\treturn call.Throttled, left, errUnprocessed", to: "if false && len(left) > 0 {\n\t\treturn call.Throttled, left, errUnprocessed",
+	},
+	{
+		name: "uncertain-list", what: "a write whose answer was lost is not kept in mind", file: "internal/batch/write.go",
+		from: "uncertain = with(uncertain, pending)", to: "_ = with(nil, pending)",
+	},
+	{
+		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "seed/seed.go",
+		from: "call.Sleep(ctx, time.Until(last.Add(r.lifetime)))", to: "call.Sleep(ctx, time.Until(last))",
+	},
+	{
+		name: "uncertain-in-checkpoint", what: "the uncertain list is not in the checkpoint", file: "seed/checkpoint.go",
+		from: "file.Uncertain = make([][]byte, len(keys))", to: "keys = nil\n\tfile.Uncertain = make([][]byte, len(keys))",
+	},
+	{
+		name: "noted-keys", what: "the keys about to be written are not in the checkpoint", file: "seed/checkpoint.go",
+		from: "if c.head.Recheck == RecheckOff {\n\t\topen.Writing = nil", to: "if true {\n\t\topen.Writing = nil",
+	},
+	{
+		name: "contiguous-checkpoint-seed", what: "the seed's position is past a page that is being copied", file: "seed/segment.go",
+		from: "r.page(ctx, s, after, ops)", to: "r.page(ctx, s, page.Next, ops)",
+	},
+	{
+		name: "contiguous-checkpoint-tailer", what: "the replicator's position is past records that are being applied", file: "replicate/reader.go",
+		from: "counts, err := Apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence)\n\tcounts, err := Apply(",
+	},
+	{
+		name: "lowest-unapplied", what: "the position after a failure is that of the last key that failed, not the first", file: "replicate/apply.go",
+		from: "at < a.failedAt {", to: "at > a.failedAt || a.failure == nil {",
+	},
+	{
+		name: "parent-before-child", what: "a shard is read beside its parent", file: "replicate/shards.go",
+		from: "if t.position.isDrained(parent) || (!parentListed && !t.position.known(parent)) {", to: "if parentListed || !parentListed {",
+	},
+	{
+		name: "last-record-wins", what: "of several records of a key the first is applied", file: "replicate/apply.go",
+		from: "ops[at] = op\n", to: "_ = at\n",
+	},
+	{
+		name: "trim-horizon", what: "a shard is read from LATEST on", file: "replicate/reader.go",
+		from: "in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon", to: "in.ShardIteratorType = types.ShardIteratorTypeLatest",
+	},
+	{
+		name: "deletes", what: "a delete is not applied", file: "replicate/record.go",
+		from: "case string(streamtypes.OperationTypeRemove):\n\t\treturn nil", to: "case string(streamtypes.OperationTypeRemove):\n\t\tr.Image = keys\n\t\treturn nil",
+	},
+	{
+		name: "partial-batch-response", what: "the handler does not name what it has not applied", file: "replicate/lambda.go",
+		from: "return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{{ItemIdentifier: failure.Sequence}}}, nil",
+		to:   "return events.DynamoDBEventResponse{}, nil",
+	},
+	{
+		name: "verify-looks-again", what: "verify takes what the scans say for the truth", file: "verify/settle.go",
+		from: "sources, err := s.run.source.reader.Read(ctx, keys, float64(len(keys)))", to: "sources, err := s.run.target.reader.Read(ctx, keys, float64(len(keys)))",
+	},
+	{
+		name: "verify-keeps-what-waits", what: "verify's checkpoint lacks the items that have not matched", file: "verify/checkpoint.go",
+		from: "return writePending(w, id, p)", to: "_, _ = id, p\n\t\treturn nil",
+	},
+	{
+		name: "verify-compares-bodies", what: "verify compares keys only", file: "verify/scan.go",
+		from: "digest, err := it.Digest()", to: "digest, err := page.Keys[i].Digest(), error(nil)",
+	},
+}

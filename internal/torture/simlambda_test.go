@@ -1,0 +1,284 @@
+package torture
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"reseal/replicate"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+)
+
+// mapping is the service's side of the Lambda: an event source mapping from TRIM_HORIZON on, with ReportBatchItemFailures and no limit
+// of retries. It invokes the handler for each shard in order, a shard after its parent, and delivers again what failed; and once in a
+// while what did not.
+type mapping struct {
+	w        *simWorld
+	draining context.Context
+	drain    func()
+}
+
+func newMapping(w *simWorld) *mapping {
+	m := &mapping{w: w}
+	m.draining, m.drain = context.WithCancel(w.ctx)
+	return m
+}
+
+// run follows all shards until each is delivered and nothing more is to come.
+func (m *mapping) run() {
+	var all sync.WaitGroup
+	defer all.Wait()
+	started, ended := map[string]bool{}, map[string]chan struct{}{"": closed()}
+	for m.w.ctx.Err() == nil {
+		draining := m.draining.Err() != nil
+		views, _ := m.w.stream.list(time.Now(), "", 1000)
+		for _, view := range views {
+			if started[view.id] || !isClosed(ended[view.parent]) {
+				continue
+			}
+			done := make(chan struct{})
+			started[view.id], ended[view.id] = true, done
+			all.Go(func() {
+				m.follow(view.id)
+				close(done)
+			})
+		}
+		total, _ := m.w.stream.counts()
+		if draining && len(started) == total {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+func closed() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false // also a nil channel: a shard that isn't begun
+	}
+}
+
+// follow delivers a shard to its end.
+func (m *mapping) follow(shard string) {
+	index := 0
+	env := &environment{w: m.w, name: replicator + " of " + shard}
+	for n := 0; m.w.ctx.Err() == nil; n++ {
+		random := dice(m.w.plan.seed, "delivery of "+shard, n)
+		draining := m.draining.Err() != nil
+		records, ended, err := m.w.stream.read(shard, index, oneOf(random, 1, 5, 20, 100), time.Now())
+		if err != nil {
+			m.w.t.Error(err)
+			return
+		}
+		if len(records) > 0 {
+			index += env.invoke(records)
+			if again := random.IntN(len(records)) + 1; chance(random, m.w.plan.faults) && index >= again {
+				index -= again
+				m.w.count("batch replayed")
+			}
+			continue
+		}
+		if ended {
+			return
+		}
+		if draining {
+			time.Sleep(m.w.plan.visible)
+			if all, _, err := m.w.stream.read(shard, index, 1, time.Now()); err == nil && len(all) == 0 {
+				return
+			}
+		}
+		time.Sleep(between(random, 0, time.Second))
+	}
+}
+
+// environment is where the handler runs: a process that can crash.
+type environment struct {
+	w       *simWorld
+	name    string
+	p       *process
+	handler *replicate.Handler
+	crashes int
+}
+
+// invoke has the handler take records and returns how many of them are done.
+func (e *environment) invoke(records []entry[change]) int {
+	w := e.w
+	random := dice(w.plan.seed, "invocation of "+e.name, w.ordinal("invocation of "+e.name))
+	ctx, cancel := context.WithTimeout(w.ctx, 30*time.Second)
+	defer cancel()
+	if e.p == nil {
+		e.p = &process{w: w, role: replicator, killed: make(chan struct{}), lands: w.plan.hole}
+		var err error
+		if e.handler, err = replicate.NewHandler(ctx, e.p.open(w.target), "target", slog.New(slog.NewTextHandler(io.Discard, nil)), replicate.HandlerOptions{}); err != nil {
+			w.t.Error(err)
+			return 0
+		}
+	}
+	p := e.p
+	if e.crashes < w.plan.mostTroubles && chance(random, 0.1) {
+		e.crashes++
+		if chance(random, 0.5) {
+			p.killAfter(1)
+		}
+		crash := time.AfterFunc(between(random, 0, 2*w.plan.pace), p.kill)
+		defer crash.Stop()
+	}
+	overdue := context.AfterFunc(ctx, p.kill) // the service ends what takes too long
+	defer overdue()
+	response, err := e.handler.Handle(ctx, eventOf(records))
+	if p.isDead() {
+		e.p = nil
+		w.count("replicate (Lambda) killed")
+		return 0
+	}
+	if err != nil {
+		w.t.Errorf("the handler failed: %v", err)
+		return 0
+	}
+	done := len(records)
+	for _, failure := range response.BatchItemFailures {
+		for i, one := range records {
+			if one.sequence == failure.ItemIdentifier {
+				done = min(done, i)
+			}
+		}
+		w.count("partial batch response")
+	}
+	return done
+}
+
+// eventOf is the event for records.
+func eventOf(records []entry[change]) events.DynamoDBEvent {
+	var event events.DynamoDBEvent
+	for _, one := range records {
+		record := events.DynamoDBEventRecord{EventName: eventName(one.record), EventID: one.sequence, EventSourceArn: streamARN}
+		record.Change = events.DynamoDBStreamRecord{SequenceNumber: one.sequence, Keys: eventAttributes(one.record.key), NewImage: eventAttributes(one.record.item)}
+		event.Records = append(event.Records, record)
+	}
+	return event
+}
+
+func eventName(c change) string {
+	if c.item == nil {
+		return "REMOVE"
+	}
+	return "MODIFY"
+}
+
+func eventAttributes(item attrs) map[string]events.DynamoDBAttributeValue {
+	out := map[string]events.DynamoDBAttributeValue{}
+	for name, v := range item {
+		data, err := json.Marshal(wireForm(v))
+		if err != nil {
+			panic(err) // there is nothing in it that can't be written
+		}
+		var value events.DynamoDBAttributeValue
+		if err := json.Unmarshal(data, &value); err != nil {
+			panic(err)
+		}
+		out[name] = value
+	}
+	return out
+}
+
+// wireForm is a value as DynamoDB JSON.
+func wireForm(v types.AttributeValue) map[string]any {
+	switch v := v.(type) {
+	case *types.AttributeValueMemberS:
+		return map[string]any{"S": v.Value}
+	case *types.AttributeValueMemberN:
+		return map[string]any{"N": v.Value}
+	case *types.AttributeValueMemberB:
+		return map[string]any{"B": base64.StdEncoding.EncodeToString(v.Value)}
+	case *types.AttributeValueMemberBOOL:
+		return map[string]any{"BOOL": v.Value}
+	case *types.AttributeValueMemberNULL:
+		return map[string]any{"NULL": true}
+	case *types.AttributeValueMemberSS:
+		return map[string]any{"SS": v.Value}
+	case *types.AttributeValueMemberNS:
+		return map[string]any{"NS": v.Value}
+	case *types.AttributeValueMemberBS:
+		return map[string]any{"BS": v.Value}
+	case *types.AttributeValueMemberL:
+		list := make([]any, len(v.Value))
+		for i, one := range v.Value {
+			list[i] = wireForm(one)
+		}
+		return map[string]any{"L": list}
+	case *types.AttributeValueMemberM:
+		entries := map[string]any{}
+		for name, one := range v.Value {
+			entries[name] = wireForm(one)
+		}
+		return map[string]any{"M": entries}
+	}
+	panic("an attribute of no known type")
+}
+
+// streamRecord is the record as the Streams API has it. When it was made, the clock of whoever says so may be wrong.
+func streamRecord(e entry[change]) streamtypes.Record {
+	random := dice(0, e.sequence, 0)
+	out := streamtypes.Record{EventID: &e.sequence, EventName: streamtypes.OperationType(eventName(e.record)), Dynamodb: &streamtypes.StreamRecord{
+		SequenceNumber: &e.sequence, Keys: streamAttributes(e.record.key),
+		ApproximateCreationDateTime: aws.Time(time.Now().Add(between(random, -time.Hour, time.Hour))),
+	}}
+	if e.record.item != nil {
+		out.Dynamodb.NewImage = streamAttributes(e.record.item)
+	}
+	return out
+}
+
+func streamAttributes(item attrs) map[string]streamtypes.AttributeValue {
+	out := make(map[string]streamtypes.AttributeValue, len(item))
+	for name, v := range item {
+		out[name] = streamValue(v)
+	}
+	return out
+}
+
+func streamValue(v types.AttributeValue) streamtypes.AttributeValue {
+	switch v := v.(type) {
+	case *types.AttributeValueMemberS:
+		return &streamtypes.AttributeValueMemberS{Value: v.Value}
+	case *types.AttributeValueMemberN:
+		return &streamtypes.AttributeValueMemberN{Value: v.Value}
+	case *types.AttributeValueMemberB:
+		return &streamtypes.AttributeValueMemberB{Value: v.Value}
+	case *types.AttributeValueMemberBOOL:
+		return &streamtypes.AttributeValueMemberBOOL{Value: v.Value}
+	case *types.AttributeValueMemberNULL:
+		return &streamtypes.AttributeValueMemberNULL{Value: v.Value}
+	case *types.AttributeValueMemberSS:
+		return &streamtypes.AttributeValueMemberSS{Value: v.Value}
+	case *types.AttributeValueMemberNS:
+		return &streamtypes.AttributeValueMemberNS{Value: v.Value}
+	case *types.AttributeValueMemberBS:
+		return &streamtypes.AttributeValueMemberBS{Value: v.Value}
+	case *types.AttributeValueMemberL:
+		list := make([]streamtypes.AttributeValue, len(v.Value))
+		for i, one := range v.Value {
+			list[i] = streamValue(one)
+		}
+		return &streamtypes.AttributeValueMemberL{Value: list}
+	case *types.AttributeValueMemberM:
+		return &streamtypes.AttributeValueMemberM{Value: streamAttributes(v.Value)}
+	}
+	panic("an attribute of no known type")
+}

@@ -1,0 +1,193 @@
+package torture
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// stream is a table's stream, of shards that split. A record stays in the shard that its key belonged to when it was made, so
+// that the records of a key move from a parent to its child. R is what a record is to the API that serves it.
+type stream[R any] struct {
+	mu     sync.Mutex
+	shards []*shard[R]
+}
+
+// shard holds the records of a part of the hash space, places from (inclusive) to to (exclusive).
+type shard[R any] struct {
+	id, parent string
+	from, to   uint64
+	records    []entry[R]
+	closed     bool
+	listed     time.Time // since when it is listed
+}
+
+// entry is a record, with its sequence number and the time from which on it can be read.
+type entry[R any] struct {
+	sequence string
+	visible  time.Time
+	record   R
+}
+
+// errNoShard stands for ResourceNotFoundException.
+var errNoShard = errors.New("there is no such shard")
+
+// newStream makes a stream of n open shards.
+func newStream[R any](n int, now time.Time) *stream[R] {
+	s := &stream[R]{}
+	for i := range uint64(n) {
+		s.add("", i<<32/uint64(n), (i+1)<<32/uint64(n), now)
+	}
+	return s
+}
+
+func (s *stream[R]) add(parent string, from, to uint64, listed time.Time) {
+	s.shards = append(s.shards, &shard[R]{id: fmt.Sprintf("shard-%03d", len(s.shards)), parent: parent, from: from, to: to, listed: listed})
+}
+
+// append puts a record into the open shard of the place. Records become visible in their order.
+func (s *stream[R]) append(place uint32, e entry[R]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.shards {
+		if one.closed || uint64(place) < one.from || uint64(place) >= one.to {
+			continue
+		}
+		if n := len(one.records); n > 0 && e.visible.Before(one.records[n-1].visible) {
+			e.visible = one.records[n-1].visible
+		}
+		one.records = append(one.records, e)
+		return
+	}
+	panic("no shard is open for the place")
+}
+
+// split closes an open shard, which gets a child for each half, or one for the whole, as DynamoDB does every few hours. The
+// children are listed from the given time on, but not before an older shard: reseal takes a shard whose child is listed and which is
+// not for one that was trimmed.
+func (s *stream[R]) split(random *rand.Rand, listed time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var open []*shard[R]
+	for _, one := range s.shards {
+		if !one.closed {
+			open = append(open, one)
+		}
+	}
+	one := open[random.IntN(len(open))]
+	one.closed = true
+	if newest := s.shards[len(s.shards)-1].listed; listed.Before(newest) {
+		listed = newest
+	}
+	middle := (one.from + one.to) / 2
+	if chance(random, 0.3) {
+		s.add(one.id, one.from, one.to, listed)
+		return
+	}
+	s.add(one.id, one.from, middle, listed)
+	s.add(one.id, middle, one.to, listed)
+}
+
+// shardView is a shard as DescribeStream shows it.
+type shardView struct {
+	id, parent string
+	closed     bool
+}
+
+// list returns the shards that are listed now, after the one with the given id ("": from the first on), most of them at a time,
+// and whether there are more.
+func (s *stream[R]) list(now time.Time, after string, most int) (views []shardView, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.shards {
+		if one.id <= after || one.listed.After(now) {
+			continue
+		}
+		if len(views) == most {
+			return views, true
+		}
+		views = append(views, shardView{one.id, one.parent, one.closed})
+	}
+	return views, false
+}
+
+func (s *stream[R]) find(id string) (*shard[R], error) {
+	for _, one := range s.shards {
+		if one.id == id {
+			return one, nil
+		}
+	}
+	return nil, errNoShard
+}
+
+// position is the index in a shard at which an iterator of the type starts.
+func (s *stream[R]) position(id, iteratorType, sequence string, now time.Time) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, err := s.find(id)
+	if err != nil {
+		return 0, err
+	}
+	switch iteratorType {
+	case "TRIM_HORIZON":
+		return 0, nil
+	case "LATEST":
+		return one.seen(now), nil
+	case "AFTER_SEQUENCE_NUMBER":
+		at, found := slices.BinarySearchFunc(one.records, sequence, func(e entry[R], sequence string) int { return cmp.Compare(e.sequence, sequence) })
+		if !found {
+			return 0, fmt.Errorf("shard %s has no record %s", id, sequence)
+		}
+		return at + 1, nil
+	}
+	return 0, fmt.Errorf("iterator type %q is not known", iteratorType)
+}
+
+// seen is how many records can be read.
+func (s *shard[R]) seen(now time.Time) int {
+	n := len(s.records)
+	for n > 0 && s.records[n-1].visible.After(now) {
+		n--
+	}
+	return n
+}
+
+// read returns up to most records from the index on that can be read by now, and whether the shard is at its end thereafter.
+func (s *stream[R]) read(id string, index, most int, now time.Time) (records []entry[R], ended bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, err := s.find(id)
+	if err != nil {
+		return nil, false, err
+	}
+	end := max(index, min(one.seen(now), index+most))
+	return slices.Clone(one.records[index:end]), one.closed && end == len(one.records), nil
+}
+
+// counts is how many shards and records there are.
+func (s *stream[R]) counts() (shards, records int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.shards {
+		records += len(one.records)
+	}
+	return len(s.shards), records
+}
+
+// iterator and parseIterator are the text of a position. full says that the next answer from there must not be empty if there are
+// records: GetRecords may find none though there are some, but not for ever, and reseal can't tell that from the end of the stream.
+func iterator(shard string, index int, full bool) string {
+	return fmt.Sprintf("%s %d %t", shard, index, full)
+}
+
+func parseIterator(iterator string) (shard string, index int, full bool, err error) {
+	_, err = fmt.Sscan(iterator, &shard, &index, &full)
+	return shard, index, full, err
+}
+
+// sequenceNumber is the text of the n-th record's, in the order of numbers.
+func sequenceNumber(n int) string { return fmt.Sprintf("%021d", n) }
