@@ -112,7 +112,7 @@ func TestReportPageOfAFailedRun(t *testing.T) {
 		return nil
 	})
 	page := start(t, command{folder: folder, args: args}).await().want(3).file("page.html")
-	contains(t, page, []string{`<body class="incomplete">`, "<h1>INCOMPLETE: ", "not authorized to &lt;scan&gt;"}, "MATCH", "source fingerprint")
+	contains(t, page, []string{`<body class="incomplete">`, "<h1>INCOMPLETE: ", "AccessDeniedException"}, "not authorized", "MATCH", "source fingerprint")
 
 	for signal, says := range map[syscall.Signal]string{syscall.SIGINT: "<h1>INCOMPLETE: ", syscall.SIGKILL: "<h1>NOT FINISHED: "} {
 		ts.targetProxy.Use(nil)
