@@ -11,7 +11,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOLICENSES  := github.com/google/go-licenses@v1.6.0
 TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))_$(notdir $(GOLICENSES))))
 
-.PHONY: help build lambda demo test torture mutants browser fuzz lint vuln licences clean
+.PHONY: help build lambda demo test bench torture mutants browser fuzz lint vuln licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,6 +49,15 @@ browser: ## install chromium and its driver, if they are missing and apt-get is 
 	export DEBIAN_FRONTEND=noninteractive; \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null || \
 		echo "chromium can't be installed: the report page is not tested in a browser"
+
+# Parts: client, scaling, ceiling. "make bench ONLY=client ROUNDS=5 LONG=1 JSON=figures.json" takes what is given of it.
+ONLY ?=
+ROUNDS ?= 3
+JSON ?=
+LONG ?=
+bench: ## measure reseal beside a plain SDK loop and a bare load generator, as ratios
+	$(GO) build -trimpath -o bin/bench ./internal/bench
+	bin/bench -rounds $(ROUNDS) $(if $(ONLY),-only $(ONLY)) $(if $(JSON),-json $(JSON)) $(if $(LONG),-long) 2>bin/bench.log || { tail -n 5 bin/bench.log >&2; exit 1; }
 
 # Go fuzzes one target at a time. What a target finds goes to the testdata/fuzz folder beside it, and from then on is a test.
 FUZZTIME ?= 1m

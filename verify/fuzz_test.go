@@ -74,7 +74,7 @@ func FuzzCheckpoint(f *testing.F) {
 func fuzzed(path string) *checkpoint {
 	schema := item.Schema{Hash: item.KeyAttribute{Name: "k", Type: types.ScalarAttributeTypeS}}
 	return &checkpoint{path: path, done: make([]bool, 8), active: map[int][2]*cursor{}, run: &run{
-		total: 8, source: &side{schema: schema}, target: &side{schema: schema}, join: newJoin(1<<20, ""),
+		total: 8, places: newPlaces([]int{0, 1, 2, 3, 4, 5, 6, 7}, 8), source: &side{schema: schema}, target: &side{schema: schema}, join: newJoin(1<<20, ""),
 		pair: table.Pair{Source: table.Info{ARN: "s"}, Target: table.Info{ARN: "t"}},
 	}}
 }

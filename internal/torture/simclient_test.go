@@ -125,8 +125,9 @@ type streams struct{ p *process }
 // DescribeStream answers page by page.
 func (s *streams) DescribeStream(ctx context.Context, in *dynamodbstreams.DescribeStreamInput, _ ...func(*dynamodbstreams.Options)) (*dynamodbstreams.DescribeStreamOutput, error) {
 	answer := &streamtypes.StreamDescription{StreamArn: in.StreamArn, StreamStatus: streamtypes.StreamStatusEnabled}
+	start := aws.ToString(in.ExclusiveStartShardId) // as it is now: the caller may use in again before a late request arrives
 	err := s.p.send(ctx, "DescribeStream", func(random *rand.Rand) {
-		views, more := s.p.w.stream.list(time.Now(), aws.ToString(in.ExclusiveStartShardId), 1+random.IntN(8))
+		views, more := s.p.w.stream.list(time.Now(), start, 1+random.IntN(8))
 		for _, view := range views {
 			one := streamtypes.Shard{ShardId: &view.id, SequenceNumberRange: &streamtypes.SequenceNumberRange{StartingSequenceNumber: aws.String(sequenceNumber(0))}}
 			if view.parent != "" {
