@@ -162,16 +162,24 @@ func (c *checkpoint) load() error {
 }
 
 func (c *checkpoint) decode(data []byte, file *checkpointFile) error {
+	if err := strictly(data, file); err != nil {
+		return err
+	}
+	if file.Format != checkpointFormat {
+		return fmt.Errorf("its format is not %q", checkpointFormat)
+	}
+	return nil
+}
+
+// strictly decodes JSON that has no fields but those of v, and nothing after it.
+func strictly(data []byte, v any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(file); err != nil {
+	if err := decoder.Decode(v); err != nil {
 		return err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows its end")
-	}
-	if file.Format != checkpointFormat {
-		return fmt.Errorf("its format is not %q", checkpointFormat)
 	}
 	return nil
 }
@@ -203,7 +211,7 @@ func (c *checkpoint) adopt(file checkpointFile) error {
 			return errors.New("an open segment is out of range or done")
 		}
 		var open openSegment
-		if err := json.Unmarshal(raw, &open); err != nil {
+		if err := strictly(raw, &open); err != nil {
 			return fmt.Errorf("read open segment: %w", err)
 		}
 		if err := c.loseAll(open.Writing); err != nil {
@@ -256,7 +264,7 @@ func (c *checkpoint) parseAfter(open openSegment) (*item.Key, error) {
 func (c *checkpoint) reject(key item.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rejected[key.ID()] = true
+	c.rejected[strings.Clone(key.ID())] = true // the key of a page shares memory with all the others
 }
 
 // isRejected tells whether the item was refused in this run or in one that it resumes.

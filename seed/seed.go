@@ -145,6 +145,8 @@ type run struct {
 	hot      *semaphore.Weighted // or one of these, if the target has throttled it
 	start    time.Time
 
+	relieving chan struct{} // held by the segment that settles in the middle of the run
+
 	running, slow atomic.Int64 // segments under way, and those of them that the target throttles
 
 	rejecting                sync.Mutex // held while Options.Reject is called
@@ -202,9 +204,11 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		lost:     newLedger(),
 		room:     room.New(),
 		crew:     newCrew(),
-		active:   semaphore.NewWeighted(maxActiveSegments),
-		hot:      semaphore.NewWeighted(maxActiveSegments),
-		start:    time.Now(),
+
+		relieving: make(chan struct{}, 1),
+		active:    semaphore.NewWeighted(maxActiveSegments),
+		hot:       semaphore.NewWeighted(maxActiveSegments),
+		start:     time.Now(),
 	}
 	r.writes.Partly(r.partlyThrottled)
 	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy, MaxItems: room.SmallPage}
@@ -321,30 +325,53 @@ func (r *run) copy(ctx context.Context) error {
 	return r.settle(ctx)
 }
 
-// settle puts right the keys with a lost write, when none of those requests can be alive any more, until there are none left.
+// settle puts right all keys with a lost write.
 func (r *run) settle(ctx context.Context) error {
-	for {
-		keys, last := r.lost.snapshot()
-		if len(keys) == 0 {
-			return nil
-		}
-		if err := call.Sleep(ctx, time.Until(last.Add(r.lifetime))); err != nil {
+	for r.lost.len() > 0 {
+		if err := r.settleSome(ctx); err != nil {
 			return err
 		}
-		again, err := r.converge.Settle(ctx, keys)
-		if err != nil {
-			r.lost.add(again)
-			return err
-		}
-		r.lost.add(again)
+	}
+	return nil
+}
+
+// relieve settles in the middle of the run, if too many keys have gathered. Only one segment at a time does: if two settled the
+// same key, the first to end would take it off the list while the second may be about to write it, and a process that is killed
+// then would leave nothing that tells of it.
+func (r *run) relieve(ctx context.Context) error {
+	if r.lost.len() <= maxLost {
+		return nil
+	}
+	select {
+	case r.relieving <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-r.relieving }()
+	if r.lost.len() <= maxLost { // another segment has done it meanwhile
+		return nil
+	}
+	return r.settleSome(ctx)
+}
+
+// settleSome puts right the keys that are on the list now, when none of their requests can be alive any more.
+func (r *run) settleSome(ctx context.Context) error {
+	keys, last := r.lost.snapshot()
+	if err := call.Sleep(ctx, time.Until(last.Add(r.lifetime))); err != nil {
+		return err
+	}
+	again, err := r.converge.Settle(ctx, keys)
+	r.lost.add(again)
+	if err == nil {
 		r.lost.settled(keys, last)
 	}
+	return err
 }
 
 func (r *run) progress() Progress {
 	return Progress{
 		ItemsRead:     r.read.Load(),
-		ItemsWritten:  r.written.Load() - r.converge.Rejected(),
+		ItemsWritten:  r.written.Load(),
 		ItemsExpected: r.pair.Source.Items,
 		ReadUnits:     r.reads.Used() + r.settling.Used(),
 		WriteUnits:    r.writes.Used(),
@@ -365,7 +392,7 @@ func (r *run) result() Result {
 		Target:         r.options.TargetTable,
 		Segments:       r.options.Segments,
 		ItemsRead:      r.read.Load(),
-		ItemsWritten:   r.written.Load() - r.converge.Rejected(),
+		ItemsWritten:   r.written.Load(),
 		ItemsRechecked: r.converge.Rechecked(),
 		ItemsRewritten: r.converge.Rewritten(),
 		ReadUnits:      r.reads.Used() + r.settling.Used(),

@@ -73,10 +73,8 @@ func (r *run) segment(ctx context.Context, number int) error {
 			return r.position.finish(number)
 		}
 		after = next
-		if r.lost.len() > maxLost {
-			if err := r.settle(ctx); err != nil {
-				return wrapSegment(number, err)
-			}
+		if err := r.relieve(ctx); err != nil {
+			return wrapSegment(number, err)
 		}
 	}
 }
@@ -197,7 +195,7 @@ func (r *run) round(ctx, working context.Context, s *segment, ops []batch.Op) (b
 		r.crew.run(func() {
 			defer group.Done()
 			defer func() { <-places }()
-			one, lost, err := r.converge.Try(working, part)
+			one, refused, lost, err := r.converge.Try(working, part)
 			r.lost.add(lost)
 			mu.Lock()
 			defer mu.Unlock()
@@ -208,7 +206,7 @@ func (r *run) round(ctx, working context.Context, s *segment, ops []batch.Op) (b
 				cancel()
 				return
 			}
-			r.written.Add(int64(len(part) - len(one.Ops)))
+			r.written.Add(int64(len(part) - len(one.Ops) - refused))
 			if one.Cause != nil {
 				left.Ops, left.Cause = append(left.Ops, one.Ops...), one.Cause
 			}

@@ -192,16 +192,28 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Encryption: pair.Target.Encryption(), Strict: o.Strict}
 	r.expiry = expiryOf(ctx, o, policy.AttemptTimeout())
 	r.chooseSegments()
-	if r.position, err = openCheckpoint(r); err != nil {
+	if err := r.begin(ctx); err != nil {
+		r.join.close() // which may have taken over so much that it is in files
 		return nil, err
 	}
-	r.result.Resumed = r.position.resumed
-	r.result.Settings, err = configuration(ctx, o, pair, policy.AttemptTimeout())
-	r.result.Configuration = differing(r.result.Settings)
-	if err == nil && o.Begin != nil {
-		err = o.Begin(r.result.Resumed)
+	return r, nil
+}
+
+// begin loads the checkpoint, reads the tables' configuration and tells the caller that it begins.
+func (r *run) begin(ctx context.Context) (err error) {
+	if r.position, err = openCheckpoint(r); err != nil {
+		return err
 	}
-	return r, err
+	r.result.Resumed = r.position.resumed
+	r.result.Settings, err = configuration(ctx, r.options, r.pair, r.policy.AttemptTimeout())
+	if err != nil {
+		return err
+	}
+	r.result.Configuration = differing(r.result.Settings)
+	if r.options.Begin != nil {
+		return r.options.Begin(r.result.Resumed)
+	}
+	return nil
 }
 
 // chooseSegments draws the sample, if there is to be one.

@@ -42,9 +42,11 @@ func convertWritten(out *dynamodb.BatchWriteItemOutput) written {
 func convertRead(out *dynamodb.BatchGetItemOutput) read {
 	answer := read{consumed: capacity.Units(out.ConsumedCapacity...)}
 	for _, unprocessed := range out.UnprocessedKeys {
+		var keys []item.Item
 		for _, key := range unprocessed.Keys {
-			answer.left = append(answer.left, item.Of(key))
+			keys = append(keys, item.Of(key))
 		}
+		answer.unprocessed(keys)
 	}
 	for _, items := range out.Responses {
 		if items == nil {

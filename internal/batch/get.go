@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"reseal/internal/call"
 	"reseal/internal/capacity"
@@ -112,15 +113,9 @@ func (r *Reader) take(out read, asked asked, found []item.Item) (left []int, err
 	if out.whole != nil {
 		return nil, out.whole
 	}
-	for i, it := range out.left {
-		place, err := asked.place(r.Schema, it, i)
-		if err != nil {
-			return nil, err
-		}
-		left = append(left, place)
-	}
 	if out.noTable {
-		return asked.places, nil
+		out.left = nil // all of them
+		left = asked.places
 	}
 	for i, it := range out.items {
 		place, err := asked.place(r.Schema, it, i)
@@ -128,6 +123,16 @@ func (r *Reader) take(out read, asked asked, found []item.Item) (left []int, err
 			return nil, err
 		}
 		found[place] = it
+	}
+	for i, it := range out.left {
+		place, err := asked.place(r.Schema, it, i)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(left, place) {
+			left = append(left, place)
+		}
+		found[place] = item.Item{} // what counts is that it is to be read again
 	}
 	return left, nil
 }

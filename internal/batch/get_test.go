@@ -204,6 +204,11 @@ func TestReadBrokenAnswers(t *testing.T) {
 		"empty item":           `{"Responses":{"t":[{}]},"UnprocessedKeys":{}}`,
 		"null item":            `{"Responses":{"t":[null]},"UnprocessedKeys":{}}`,
 		"unprocessed unasked":  `{"Responses":{"t":[]},"UnprocessedKeys":{"t":{"Keys":[{"id":{"S":"b"}}]}}}`,
+		"unprocessed lacks":    `{"Responses":{"t":[]},"UnprocessedKeys":{"t":{}}}`,
+		"unprocessed null":     `{"Responses":{"t":[]},"UnprocessedKeys":{"t":{"Keys":null}}}`,
+		"unprocessed none":     `{"Responses":{"t":[]},"UnprocessedKeys":{"t":{"Keys":[]}}}`,
+		"unprocessed in part":  `{"Responses":{"t":[]},"UnprocessedKeys":{"t":{"Keys":[{"id":{"S":"a"}}]},"u":{"Keys":null}}}`,
+		"more than an answer":  `{"Responses":{"t":[]},"UnprocessedKeys":{}}}`,
 		"unprocessed empty":    `{"Responses":{"t":[]},"UnprocessedKeys":{"t":{"Keys":[{}]}}}`,
 	} {
 		k.proxy.Use(answer(body(text)))

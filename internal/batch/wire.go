@@ -102,7 +102,7 @@ func readWritten(answer []byte) (written, error) {
 		}
 		return err
 	})
-	if err != nil {
+	if err = errors.Join(err, r.End()); err != nil {
 		return written{}, fmt.Errorf("read answer: %w", err)
 	}
 	return out, nil
@@ -148,6 +148,7 @@ type read struct {
 var (
 	errNoResponses = errors.New("the answer is not whole: it lacks Responses or UnprocessedKeys")
 	errNoItems     = errors.New("the answer is not whole: its Responses lack the items")
+	errNoKeys      = errors.New("the answer is not whole: its UnprocessedKeys lack the keys")
 	errNothing     = errors.New("the answer is not whole: it says nothing of any key")
 )
 
@@ -222,7 +223,7 @@ func readRead(answer []byte, most int) (read, error) {
 		}
 		return err
 	})
-	if err != nil {
+	if err = errors.Join(err, r.End()); err != nil {
 		return read{}, fmt.Errorf("read answer: %w", err)
 	}
 	out.check(responses && unprocessed, tables)
@@ -232,14 +233,25 @@ func readRead(answer []byte, most int) (read, error) {
 // readUnprocessedKeys takes {"table": {"Keys": [{...}, ...], ...}}.
 func readUnprocessedKeys(r *jsonwalk.Reader, out *read) error {
 	return r.Fields(func(string) error {
-		return r.Fields(func(name string) (err error) {
+		var keys []item.Item
+		err := r.Fields(func(name string) (err error) {
 			if name != "Keys" {
 				return r.Skip()
 			}
-			out.left, err = wire.Items(r, out.left)
+			keys, err = wire.Items(r, nil)
 			return err
 		})
+		out.unprocessed(keys)
+		return err
 	})
+}
+
+// unprocessed takes in the keys of a table in UnprocessedKeys. If there are none, it is not known which ones were meant.
+func (out *read) unprocessed(keys []item.Item) {
+	if len(keys) == 0 {
+		out.whole = errNoKeys
+	}
+	out.left = append(out.left, keys...)
 }
 
 // check notes whether the answer lacks something that DynamoDB never leaves out (API reference), or has nothing of the table in

@@ -249,7 +249,9 @@ func (w *Writer) unprocessed(pending []Op, answer written) (left []Op, err error
 		if place < 0 {
 			return nil, errors.New("read UnprocessedItems: it holds a key that was not in the request")
 		}
-		left = append(left, pending[place])
+		if !slices.ContainsFunc(left, func(op Op) bool { return op.Key == key }) {
+			left = append(left, pending[place])
+		}
 	}
 	return left, nil
 }

@@ -94,8 +94,8 @@ func sizeOf(ops []batch.Op) (size int) {
 }
 
 // Try is Write that doesn't wait for a target that throttles: what the target leaves of ops, which must be a part (see Split), is
-// returned, and everything else is carried out to its end.
-func (c *Converger) Try(ctx context.Context, ops []batch.Op) (left batch.Left, _ []item.Key, err error) {
+// returned, and everything else is carried out to its end. refused is how many of ops the target refused, and so were not written.
+func (c *Converger) Try(ctx context.Context, ops []batch.Op) (left batch.Left, refused int, _ []item.Key, err error) {
 	uncertain, rejected := keySet{}, keySet{}
 	writer := c.writer(rejected)
 	batches := writer.Split(ops)
@@ -104,7 +104,7 @@ func (c *Converger) Try(ctx context.Context, ops []batch.Op) (left batch.Left, _
 		left, lost, err = writer.Try(ctx, batches[i])
 		uncertain.add(lost)
 		if err != nil {
-			return batch.Left{}, uncertain.with(keys(ops)), err
+			return batch.Left{}, 0, uncertain.with(keys(ops)), err
 		}
 		if left.Cause != nil {
 			for _, rest := range batches[i+1:] {
@@ -112,9 +112,10 @@ func (c *Converger) Try(ctx context.Context, ops []batch.Op) (left batch.Left, _
 			}
 		}
 	}
+	refused = len(rejected)
 	rejected.add(keys(left.Ops))
 	list, err := c.recheck(ctx, without(ops, rejected), uncertain)
-	return left, list, err
+	return left, refused, list, err
 }
 
 // recheck carries out the steps of Write after the first, for ops that are written.

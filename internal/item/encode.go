@@ -180,8 +180,8 @@ func (e *encoder) item(it Item) error {
 func (e *encoder) attributes(it Item) error {
 	e.r = readerAt(it.raw, 0)
 	name, err := e.entries(0)
-	if err == nil && e.r.Peek() != 0 {
-		err = errSyntax
+	if err == nil {
+		err = e.r.End()
 	}
 	switch {
 	case err != nil && name == nil:

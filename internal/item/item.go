@@ -23,7 +23,7 @@ type Item struct {
 // Parse makes an Item of DynamoDB JSON, as in {"k":{"S":"x"}}. The text becomes the item's own and must not be changed.
 func Parse(text []byte) (Item, error) {
 	it, rest, err := Cut(text)
-	if r := readerAt(rest, 0); err == nil && r.Peek() != 0 {
+	if r := readerAt(rest, 0); err == nil && r.End() != nil {
 		return Item{}, errSyntax
 	}
 	return it, err

@@ -31,6 +31,14 @@ func (r *Reader) Peek() byte {
 	return 0
 }
 
+// End tells whether nothing but white space is left.
+func (r *Reader) End() error {
+	if r.Peek(); r.At < len(r.Data) {
+		return ErrSyntax
+	}
+	return nil
+}
+
 // Take takes the byte c, and white space before it.
 func (r *Reader) Take(c byte) error {
 	if r.Peek() != c {

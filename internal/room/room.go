@@ -74,7 +74,7 @@ func (p *Place) Holds(items []item.Item) {
 	if bytes == 0 {
 		return
 	}
-	p.room.next.Store(bytes)
+	p.room.next.Store(max(bytes, p.room.next.Load()*7/8)) // the last page of a segment is a short one
 	switch more := min(bytes, allBytes/2) - p.weight; {
 	case more < 0:
 		p.release(-more)

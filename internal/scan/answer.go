@@ -61,7 +61,7 @@ func (s *Scanner) read(answer []byte) (Page, capacity.Consumed, error) {
 		}
 		return err
 	})
-	if err != nil {
+	if err = errors.Join(err, r.End()); err != nil {
 		return Page{}, capacity.Consumed{}, fmt.Errorf("read answer: %w", err)
 	}
 	s.items.Store(int64(len(page.Items)))

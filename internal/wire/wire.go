@@ -42,6 +42,7 @@ func (x *Exchange) Use(o *dynamodb.Options) {
 	// The SDK's own check of the answer's checksum tells its logger, and nobody else, what it finds (smithy-go 1.28.9,
 	// CloseResponseBody). Ours is an error.
 	o.DisableValidateResponseChecksum = true
+	o.EnableAcceptEncodingGzip = false // the checksum is of what is sent, and we see it unpacked
 }
 
 type protocol struct {
