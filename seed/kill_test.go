@@ -189,8 +189,8 @@ func (v *victim) kill(x *testkit.Exchange) {
 	v.landed = true
 }
 
-// A process that is killed again and again, at one request or another, loses nothing, repeats at most one page of each segment
-// each time, and leaves nothing behind.
+// A process that is killed again and again, at one request or another, loses nothing, copies at most one page of each segment again
+// each time, and leaves nothing behind. It may have read the page after that, too, of which the checkpoint doesn't know yet.
 func TestKillNine(t *testing.T) {
 	const segments, items = 3, 240
 	b := newBench(t, numbered(items))
@@ -212,7 +212,7 @@ func TestKillNine(t *testing.T) {
 	}
 	b.mustBeEqual()
 	t.Logf("killed %d times, %d times in a write; %d items read of %d", kills, landed, scanned, items)
-	if most := items + kills*segments*killPage; kills != 5 || scanned > most || scanned < items-landed {
+	if most := items + 2*kills*segments*killPage; kills != 5 || scanned > most || scanned < items-landed {
 		t.Errorf("killed %d times; %d items read, want at most %d", kills, scanned, most)
 	}
 	entries, err := os.ReadDir(folder)

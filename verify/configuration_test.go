@@ -361,6 +361,11 @@ func TestStrict(t *testing.T) {
 	const match = "MATCH: both tables hold the same items."
 	const one = "NO MATCH: the items are the same, but 1 of the table configuration's lines differ or were not checked."
 	check("not strict", true, match)
+	denied := on("DescribeContinuousBackups", func(int, *testkit.Exchange) *testkit.Response {
+		return testkit.Fail(400, "AccessDeniedException", "no")
+	})
+	ts.sourceProxy.Use(denied)
+	ts.targetProxy.Use(denied)
 	check("backups not checked", false, one, strict())
 	check("excepted", true, match, strict("point-in-time-recovery"))
 	ts.sourceProxy.Use(recovery)

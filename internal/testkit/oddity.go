@@ -20,11 +20,13 @@ const (
 	Slow Oddity = "it is too slow for what this test does in a second"
 	// What can't be asked is "not checked", which is another answer than any that the engine gives.
 	NoBackups Oddity = "it doesn't know DescribeContinuousBackups"
+	// DynamoDB takes one key for all tables of an account, if none is given.
+	KeyPerTable Oddity = "it makes a KMS key for each table"
 )
 
 // oddities are those of each engine, as the tests that ask for them have found them.
 var oddities = map[string][]Oddity{
-	Dynoxide:  {NoBackups},
+	Dynoxide:  {NoBackups, KeyPerTable},
 	MiniStack: {ReadUnitsBySize, NumberKeysBySpelling, LargeRequests, Slow},
 }
 
