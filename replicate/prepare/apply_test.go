@@ -115,7 +115,7 @@ func (p *pair) wantTwin() {
 		Keys                  any
 		Local                 []string
 		Global                []string
-		Class                 any
+		Class                 types.TableClass
 		Protected             bool
 		TimeToLive            string
 		Recovery              prepare.Recovery
@@ -126,7 +126,7 @@ func (p *pair) wantTwin() {
 	of := func(table prepare.Table) settings {
 		td := table.Raw
 		s := settings{
-			Keys: table.Schema, Class: td.TableClassSummary, Protected: aws.ToBool(td.DeletionProtectionEnabled), TimeToLive: table.TimeToLive.Value,
+			Keys: table.Schema, Protected: aws.ToBool(td.DeletionProtectionEnabled), TimeToLive: table.TimeToLive.Value,
 			Recovery: table.Recovery.Value, Tags: table.Tags.Value, ReadUnits: *td.ProvisionedThroughput.ReadCapacityUnits, WriteUnits: *td.ProvisionedThroughput.WriteCapacityUnits,
 		}
 		for _, index := range td.LocalSecondaryIndexes {
@@ -135,6 +135,9 @@ func (p *pair) wantTwin() {
 		for _, index := range td.GlobalSecondaryIndexes {
 			s.Global = append(s.Global, asJSON(p.t, []any{index.IndexName, index.KeySchema, index.Projection}))
 		}
+		if td.TableClassSummary != nil { // beside the class there is when it was set
+			s.Class = td.TableClassSummary.TableClass
+		}
 		if td.BillingModeSummary != nil {
 			s.Billing = td.BillingModeSummary.BillingMode
 		}
@@ -142,7 +145,7 @@ func (p *pair) wantTwin() {
 		return s
 	}
 	if got, want := of(target), of(source); !reflect.DeepEqual(got, want) {
-		p.t.Errorf("target is %+v, want %+v", got, want)
+		p.t.Errorf("target is %s, want %s", asJSON(p.t, got), asJSON(p.t, want))
 	}
 }
 
