@@ -60,8 +60,7 @@ func Apply(ctx context.Context, w *batch.Writer, records []Record, poison Poison
 	ops := a.coalesce()
 	var group errgroup.Group
 	group.SetLimit(writesInFlight)
-	writer := *w
-	writer.Reject = func(op batch.Op, reason error) error { a.reject(ctx, op, reason); return nil }
+	writer := w.Rejecting(func(op batch.Op, reason error) error { a.reject(ctx, op, reason); return nil })
 	for _, one := range writer.Split(ops) {
 		group.Go(func() error {
 			if _, err := writer.Write(ctx, one); err != nil {

@@ -9,6 +9,7 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
+	"reseal/internal/wire"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
@@ -28,6 +29,8 @@ type Reader struct {
 	Schema  item.Schema
 	Limiter *capacity.Limiter
 	Policy  call.Policy
+
+	operation wire.Operation
 }
 
 // Read returns the items of the given distinct keys, in their order; units is what they are likely to cost. An absent item is not in

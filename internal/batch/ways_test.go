@@ -23,12 +23,11 @@ type other struct {
 func TestBothWaysAreTheSame(t *testing.T) {
 	k := newKit(t)
 	values := k.writer
-	bytes := *k.writer
+	bytes := k.writer.Rejecting(nil)
 	bytes.Table = testkit.CreateTable(t, k.past, testkit.TableSpec{Hash: "id:S"})
 	through := testkit.Client(k.proxy.URL)
 	values.API = other{WriteAPI: through}
-	reader := *k.reader
-	reader.API = other{ReadAPI: through}
+	reader := &batch.Reader{API: other{ReadAPI: through}, Table: k.reader.Table, Schema: k.reader.Schema, Limiter: k.reader.Limiter, Policy: k.reader.Policy}
 
 	var ops []batch.Op
 	var keys []item.Key
@@ -50,7 +49,7 @@ func TestBothWaysAreTheSame(t *testing.T) {
 	}
 	write := func(ops []batch.Op) {
 		t.Helper()
-		for _, w := range []*batch.Writer{values, &bytes} {
+		for _, w := range []*batch.Writer{values, bytes} {
 			for _, one := range batch.Split(ops) {
 				if _, err := w.Write(t.Context(), one); err != nil {
 					t.Fatal(err)
@@ -69,7 +68,7 @@ func TestBothWaysAreTheSame(t *testing.T) {
 	}
 	write(ops)
 	k.wantTable(ops)
-	for _, r := range []*batch.Reader{k.reader, &reader} {
+	for _, r := range []*batch.Reader{k.reader, reader} {
 		found, err := r.Read(t.Context(), keys, 1)
 		if err != nil {
 			t.Fatal(err)

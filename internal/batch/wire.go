@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"reseal/internal/call"
 	"reseal/internal/capacity"
@@ -26,7 +28,8 @@ type written struct {
 // request makes one BatchWriteItem request and reads its answer.
 func (w *Writer) request(ctx context.Context, pending []Op) (written, error) {
 	in := &dynamodb.BatchWriteItemInput{ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes}
-	if !wire.Reaches(w.API) {
+	client, is := wire.Client(w.API)
+	if !is {
 		in.RequestItems = map[string][]types.WriteRequest{w.Table: writeRequests(pending)}
 		out, err := w.API.BatchWriteItem(ctx, in, call.Once)
 		if err != nil {
@@ -36,15 +39,41 @@ func (w *Writer) request(ctx context.Context, pending []Op) (written, error) {
 	}
 	// Of the input there must be what the SDK takes the endpoint from, which may go by the table's account.
 	in.RequestItems = map[string][]types.WriteRequest{w.Table: {}}
-	body, err := w.body(pending)
+	memory := parcels.Get().(*parcel)
+	body, err := w.body(memory.body, pending)
 	if err != nil {
 		return written{}, err
 	}
-	exchange := wire.Exchange{Body: body}
-	if _, err := w.API.BatchWriteItem(ctx, in, call.Once, exchange.Use); err != nil {
-		return written{}, err
+	exchange := wire.Exchange{Body: body, Buffer: memory.answer}
+	err = w.root().operation.Do(ctx, client, &exchange, in, func(ctx context.Context, options ...func(*dynamodb.Options)) error {
+		_, err := client.BatchWriteItem(ctx, in, options...)
+		return err
+	})
+	if err != nil {
+		return written{}, err // the memory is left to the garbage collector: who knows who still has it
 	}
-	return readWritten(exchange.Answer)
+	answer, err := readWritten(exchange.Answer)
+	if err == nil && len(answer.left) == 0 && exchange.Sent() {
+		memory.keep(body, exchange.Answer)
+	}
+	return answer, err
+}
+
+// parcel is memory for a request's body and its answer.
+type parcel struct{ body, answer []byte }
+
+// parcels are those that nothing uses.
+var parcels = sync.Pool{New: func() any { return new(parcel) }}
+
+// maxPooledBytes keeps the memory of an unusually large request from staying for good.
+const maxPooledBytes = 1 << 20
+
+// keep has the memory used again.
+func (p *parcel) keep(body, answer []byte) {
+	if cap(body) <= maxPooledBytes && cap(answer) <= maxPooledBytes {
+		p.body, p.answer = body[:0], answer[:0]
+		parcels.Put(p)
+	}
 }
 
 const (
@@ -52,13 +81,13 @@ const (
 	bodyEnd   = `]}}`
 )
 
-// body is the request's: items go as the bytes that they came in.
-func (w *Writer) body(pending []Op) ([]byte, error) {
+// body is the request's, in the given memory if that is large enough: items go as the bytes that they came in.
+func (w *Writer) body(memory []byte, pending []Op) ([]byte, error) {
 	size := len(bodyStart) + len(bodyEnd) + 2*len(w.Table) + 8
 	for _, op := range pending {
 		size += op.wireSize()
 	}
-	body := append(make([]byte, 0, size), bodyStart...)
+	body := append(slices.Grow(memory[:0], size), bodyStart...)
 	body = append(jsonwalk.AppendQuoted(body, w.Table), ':')
 	separator := byte('[')
 	for _, op := range pending {
@@ -156,7 +185,8 @@ var (
 func (r *Reader) request(ctx context.Context, asked asked) (read, error) {
 	keys := types.KeysAndAttributes{ConsistentRead: aws.Bool(true), Keys: []map[string]types.AttributeValue{}}
 	in := &dynamodb.BatchGetItemInput{ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal}
-	if !wire.Reaches(r.API) {
+	client, is := wire.Client(r.API)
+	if !is {
 		for _, place := range asked.places {
 			keys.Keys = append(keys.Keys, asked.all[place].Attributes())
 		}
@@ -173,7 +203,11 @@ func (r *Reader) request(ctx context.Context, asked asked) (read, error) {
 		return read{}, err
 	}
 	exchange := wire.Exchange{Body: body}
-	if _, err := r.API.BatchGetItem(ctx, in, call.Once, exchange.Use); err != nil {
+	err = r.operation.Do(ctx, client, &exchange, in, func(ctx context.Context, options ...func(*dynamodb.Options)) error {
+		_, err := client.BatchGetItem(ctx, in, options...)
+		return err
+	})
+	if err != nil {
 		return read{}, err
 	}
 	return readRead(exchange.Answer, len(asked.places))

@@ -11,6 +11,7 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
+	"reseal/internal/wire"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
@@ -63,6 +64,22 @@ type Writer struct {
 	// key, more than 400 KB), which is not written then; an error ends the write. If Reject is nil, such an item fails its
 	// whole batch.
 	Reject func(op Op, reason error) error
+
+	origin    *Writer // of which it is a variant; nil: it is none
+	operation wire.Operation
+}
+
+// Rejecting returns a writer that is the same but for its Reject.
+func (w *Writer) Rejecting(reject func(op Op, reason error) error) *Writer {
+	return &Writer{API: w.API, Table: w.Table, Schema: w.Schema, Limiter: w.Limiter, Policy: w.Policy, Reject: reject, origin: w.root()}
+}
+
+// root is the writer that all variants come from.
+func (w *Writer) root() *Writer {
+	if w.origin != nil {
+		return w.origin
+	}
+	return w
 }
 
 // Split cuts ops into batches that BatchWriteItem takes: at most 25 items and 16 MB each. The order is kept. Keys must be

@@ -143,15 +143,14 @@ func (c *Converger) recheck(ctx context.Context, ops []batch.Op, uncertain keySe
 
 // writer returns the writer that adds what the target refuses to rejected.
 func (c *Converger) writer(rejected keySet) *batch.Writer {
-	writer := *c.Writer
-	if c.Reject != nil {
-		writer.Reject = func(op batch.Op, reason error) error {
-			rejected.add([]item.Key{op.Key})
-			c.rejected.Add(1)
-			return c.Reject(op.Key, reason)
-		}
+	if c.Reject == nil {
+		return c.Writer
 	}
-	return &writer
+	return c.Writer.Rejecting(func(op batch.Op, reason error) error {
+		rejected.add([]item.Key{op.Key})
+		c.rejected.Add(1)
+		return c.Reject(op.Key, reason)
+	})
 }
 
 // write writes the ops, adds the keys with a lost write to uncertain and returns those that the target refused.

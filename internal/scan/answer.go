@@ -17,7 +17,8 @@ import (
 
 // request makes one Scan request and reads its answer.
 func (s *Scanner) request(ctx context.Context, in *dynamodb.ScanInput) (Page, capacity.Consumed, error) {
-	if !wire.Reaches(s.API) {
+	client, is := wire.Client(s.API)
+	if !is {
 		out, err := s.API.Scan(ctx, in, call.Once)
 		if err != nil {
 			return Page{}, capacity.Consumed{}, err
@@ -27,7 +28,11 @@ func (s *Scanner) request(ctx context.Context, in *dynamodb.ScanInput) (Page, ca
 	}
 	buffer := buffers.Get().(*[]byte)
 	exchange := wire.Exchange{Buffer: *buffer}
-	if _, err := s.API.Scan(ctx, in, call.Once, exchange.Use); err != nil {
+	err := s.operation.Do(ctx, client, &exchange, in, func(ctx context.Context, options ...func(*dynamodb.Options)) error {
+		_, err := client.Scan(ctx, in, options...)
+		return err
+	})
+	if err != nil {
 		return Page{}, capacity.Consumed{}, err // the buffer is left to the garbage collector: who knows who still has it
 	}
 	return s.read(exchange.Answer)

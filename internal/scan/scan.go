@@ -12,6 +12,7 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
+	"reseal/internal/wire"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -40,6 +41,7 @@ type Scanner struct {
 
 	itemUnits atomic.Uint64 // float64 bits: what an item of the last page cost, the best guess for the next one
 	items     atomic.Int64  // how many the last page had, likewise
+	operation wire.Operation
 }
 
 // Page is one answer of a Scan.

@@ -15,25 +15,39 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"net/http/httptrace"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// Reaches tells whether an Exchange has an effect on the requests of a client: it has on the SDK's. Any other client has to be given
-// whole inputs, and returns whole outputs.
-func Reaches(client any) bool {
-	_, is := client.(*dynamodb.Client)
-	return is
+// Client returns the client if an Exchange has an effect on its requests: if it is the SDK's. Any other has to be given whole inputs,
+// and returns whole outputs.
+func Client(client any) (db *dynamodb.Client, is bool) {
+	db, is = client.(*dynamodb.Client)
+	return db, is
 }
 
 // Exchange is the bodies of one request and its answer. It serves one call.
 type Exchange struct {
-	Body   []byte // of the request; nil: as the SDK writes it. It must not be changed after the call, which may still be sending it
+	Body   []byte // of the request; nil: as the SDK writes it. It must not be changed after the call, which may still be sending it: see Sent
 	Buffer []byte // memory for the answer, used if it is large enough
 	Answer []byte // of a request that was carried out; nil before
+
+	sent atomic.Bool
+}
+
+// Sent tells whether the body was sent to its end, as far as net/http is concerned, by a call of Operation.Do that has succeeded. Its
+// memory may be used again then. It may not after a call that failed, whatever Sent says.
+func (x *Exchange) Sent() bool { return x.sent.Load() }
+
+func (x *Exchange) wrote(info httptrace.WroteRequestInfo) {
+	if info.Err == nil {
+		x.sent.Store(true)
+	}
 }
 
 // Use is an option for one call of the SDK's client.
@@ -47,15 +61,27 @@ func (x *Exchange) Use(o *dynamodb.Options) {
 
 type protocol struct {
 	smithyhttp.ClientProtocol
-	x *Exchange
+	x *Exchange // of a call whose context has none
+}
+
+// exchange is that of the call.
+func (p protocol) exchange(ctx context.Context) *Exchange {
+	if x, is := ctx.Value(exchangeKey{}).(*Exchange); is {
+		return x
+	}
+	return p.x
 }
 
 // SerializeRequest writes the request as the SDK does, headers and all, and then gives it the other body.
 func (p protocol) SerializeRequest(ctx context.Context, schema *smithy.OperationSchema, in smithy.Serializable, request *smithyhttp.Request) error {
-	if err := p.ClientProtocol.SerializeRequest(ctx, schema, in, request); err != nil || p.x.Body == nil {
+	if err := p.ClientProtocol.SerializeRequest(ctx, schema, in, request); err != nil {
 		return err
 	}
-	changed, err := request.SetStream(bytes.NewReader(p.x.Body))
+	x := p.exchange(ctx)
+	if x.Body == nil {
+		return nil
+	}
+	changed, err := request.SetStream(bytes.NewReader(x.Body))
 	if err != nil {
 		return fmt.Errorf("set request body: %w", err)
 	}
@@ -68,14 +94,15 @@ func (p protocol) DeserializeResponse(ctx context.Context, schema *smithy.Operat
 	if response.StatusCode < 200 || response.StatusCode >= 300 {
 		return p.ClientProtocol.DeserializeResponse(ctx, schema, types, response, out)
 	}
-	body, err := readAll(p.x.Buffer, response.Body, response.ContentLength)
+	x := p.exchange(ctx)
+	body, err := readAll(x.Buffer, response.Body, response.ContentLength)
 	if err == nil {
 		err = check(body, response.Header.Get("X-Amz-Crc32"))
 	}
 	if err != nil {
 		return &smithy.DeserializationError{Err: err}
 	}
-	p.x.Answer = body
+	x.Answer = body
 	return nil
 }
 

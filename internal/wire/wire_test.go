@@ -122,10 +122,15 @@ func TestErrorsStayTheSDKs(t *testing.T) {
 // other is a client that isn't the SDK's.
 type other struct{ *dynamodb.Client }
 
-func TestReaches(t *testing.T) {
+func TestClient(t *testing.T) {
 	db := testkit.Client("http://127.0.0.1:1")
-	if !wire.Reaches(db) || wire.Reaches(other{db}) || wire.Reaches(nil) {
-		t.Error("it reaches the SDK's client, and no other")
+	if got, is := wire.Client(db); got != db || !is {
+		t.Error("the SDK's client is none")
+	}
+	for _, api := range []any{other{db}, nil} {
+		if _, is := wire.Client(api); is {
+			t.Errorf("%T is taken for the SDK's client", api)
+		}
 	}
 }
 
