@@ -19,6 +19,14 @@ func WholeAnswers(client aws.HTTPClient) aws.HTTPClient {
 	return sender{client}
 }
 
+// Direct returns what WholeAnswers was given to make the client, for requests whose bodies aren't the SDK's.
+func Direct(client aws.HTTPClient) aws.HTTPClient {
+	if s, is := client.(sender); is {
+		return s.client
+	}
+	return client
+}
+
 type sender struct{ client aws.HTTPClient }
 
 func (s sender) Do(r *http.Request) (*http.Response, error) {

@@ -99,7 +99,7 @@ func open(client *dynamodb.Client, method Method) (*made, error) {
 	if _, err := stack.Initialize.Remove(shows); err != nil {
 		return nil, errors.Join(errNoMiddleware, err)
 	}
-	m.handler = middleware.DecorateHandler(smithyhttp.NewClientHandlerWithOptions(sending{sender}), stack)
+	m.handler = middleware.DecorateHandler(smithyhttp.NewClientHandlerWithOptions(sending{whole: sender, direct: call.Direct(sender)}), stack)
 	return m, nil
 }
 
@@ -124,14 +124,14 @@ func (r request) Value(key any) any {
 
 // sending gives net/http the body of the exchange rather than the SDK's wrapping of it. net/http knows then that the body is in memory,
 // and sends it in one piece with the header.
-type sending struct{ client aws.HTTPClient }
+type sending struct{ whole, direct aws.HTTPClient }
 
 func (s sending) Do(r *http.Request) (*http.Response, error) {
 	x, is := r.Context().Value(exchangeKey{}).(*Exchange)
 	if !is || x.Body == nil {
-		return s.client.Do(r)
+		return s.whole.Do(r)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(x.Body))
 	traced := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{WroteRequest: x.wrote})
-	return s.client.Do(r.WithContext(traced))
+	return s.direct.Do(r.WithContext(traced))
 }
