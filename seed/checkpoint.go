@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -63,8 +60,10 @@ type checkpoint struct {
 	rejected   map[string]bool // by Key.ID
 	generation int64
 
-	saving sync.Mutex // held by the one that writes the file
-	saved  int64      // the generation that the file holds
+	saving  sync.Mutex // held by the one that writes the file; guards what follows
+	saved   int64      // the generation that the file holds
+	savedAt time.Time
+	encoded []byte // memory for it
 }
 
 // openCheckpoint loads the checkpoint that the options name, or begins a new one, and keeps it to this run until it is closed.
@@ -300,24 +299,29 @@ func (c *checkpoint) begin(segment int, after *item.Key, ops []batch.Op) error {
 	if c.path == "" {
 		return nil
 	}
-	open := openSegment{Writing: make([][]byte, len(ops))}
-	if after != nil {
-		open.After = []byte(after.ID())
+	var writing []batch.Op
+	if c.head.Recheck != RecheckOff { // nobody deletes anything from the source then, so reading the page again finds every key
+		writing = ops
 	}
-	if c.head.Recheck == RecheckOff {
-		open.Writing = nil // nobody deletes anything from the source, so reading the page again finds every key
-	}
-	for i := range open.Writing {
-		open.Writing[i] = []byte(ops[i].Key.ID())
-	}
-	raw, err := json.Marshal(open)
-	if err != nil {
-		return fmt.Errorf("write checkpoint: %w", err)
-	}
+	raw := encodeOpen(after, writing)
 	c.mu.Lock()
 	c.open[segment] = raw
 	c.mu.Unlock()
+	if writing == nil && !c.due() {
+		return nil
+	}
 	return c.save()
+}
+
+// saveInterval is how often the file is written where nothing depends on its being up to date: without a re-check, a resumed run only
+// copies again what was copied since.
+const saveInterval = 250 * time.Millisecond
+
+// due tells whether the file was last written a saveInterval ago.
+func (c *checkpoint) due() bool {
+	c.saving.Lock()
+	defer c.saving.Unlock()
+	return time.Since(c.savedAt) >= saveInterval
 }
 
 // abandon says that the segment's page was left in the middle, with all uncertain keys in the ledger. The file isn't written.
@@ -402,46 +406,8 @@ func (c *checkpoint) save() error {
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
-	c.saved = generation
+	c.saved, c.savedAt = generation, time.Now()
 	return nil
-}
-
-func (c *checkpoint) encode() ([]byte, int64, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	keys, _ := c.lost.snapshot() // under the lock: a page is abandoned only after its keys are in the ledger
-	file := c.head
-	file.Done = scan.Ranges(c.done)
-	file.Uncertain = make([][]byte, len(keys))
-	for i, key := range keys {
-		file.Uncertain[i] = []byte(key.ID())
-	}
-	slices.SortFunc(file.Uncertain, bytes.Compare)
-	for _, id := range slices.Sorted(maps.Keys(c.rejected)) {
-		file.Rejected = append(file.Rejected, []byte(id))
-	}
-	data, err := json.Marshal(file)
-	return appendOpen(data, c.open), c.generation, err
-}
-
-// appendOpen adds the open segments to a file that was encoded without them. They are JSON already, up to a megabyte of it at each
-// page; package json would read through all of it again.
-func appendOpen(data []byte, open map[int]json.RawMessage) []byte {
-	if len(open) == 0 || len(data) == 0 {
-		return data
-	}
-	size := len(data) + 16
-	for _, raw := range open {
-		size += len(raw) + 16
-	}
-	data = append(append(make([]byte, 0, size), data[:len(data)-1]...), `,"open":{`...)
-	for i, segment := range slices.Sorted(maps.Keys(open)) {
-		if i > 0 {
-			data = append(data, ',')
-		}
-		data = append(append(strconv.AppendInt(append(data, '"'), int64(segment), 10), `":`...), open[segment]...)
-	}
-	return append(data, '}', '}')
 }
 
 // remove deletes the file of a seed that is done: it would only keep a later seed from copying.

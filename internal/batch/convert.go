@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// What follows serves clients that aren't the SDK's, with attribute values instead of bytes (see wire.Reaches).
+// What follows serves clients that aren't the SDK's, with attribute values instead of bytes (see wire.Client).
 
 func writeRequests(pending []Op) []types.WriteRequest {
 	requests := make([]types.WriteRequest, 0, len(pending))

@@ -36,10 +36,25 @@ type Reader struct {
 // Read returns the items of the given distinct keys, in their order; units is what they are likely to cost. An absent item is not in
 // the table: every key is accounted for, or an error is returned.
 func (r *Reader) Read(ctx context.Context, keys []item.Key, units float64) ([]item.Item, error) {
+	return r.read(ctx, keys, units, nil)
+}
+
+// Inspect gives use what Read would return. The items' memory is used again when use has returned: what is kept must be a clone.
+func (r *Reader) Inspect(ctx context.Context, keys []item.Key, units float64, use func([]item.Item) error) error {
+	var on loan
+	defer on.end()
+	found, err := r.read(ctx, keys, units, &on)
+	if err != nil {
+		return err
+	}
+	return use(found)
+}
+
+func (r *Reader) read(ctx context.Context, keys []item.Key, units float64, on *loan) ([]item.Item, error) {
 	found := make([]item.Item, len(keys))
 	for start := 0; start < len(keys); start += MaxReads {
 		end := min(start+MaxReads, len(keys))
-		if err := r.readChunk(ctx, keys[start:end], units/float64(len(keys)), found[start:end]); err != nil {
+		if err := r.readChunk(ctx, keys[start:end], units/float64(len(keys)), found[start:end], on); err != nil {
 			return nil, fmt.Errorf("read items: %w", err)
 		}
 	}
@@ -47,7 +62,7 @@ func (r *Reader) Read(ctx context.Context, keys []item.Key, units float64) ([]it
 }
 
 // readChunk fills found with the items of the keys.
-func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float64, found []item.Item) error {
+func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float64, found []item.Item, on *loan) error {
 	places := make([]int, len(keys)) // of the keys that are to be read
 	for i := range places {
 		places[i] = i
@@ -55,7 +70,7 @@ func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float6
 	repeat := r.Policy.Start()
 	for len(places) > 0 {
 		asked := asked{all: keys, places: places}
-		out, err := r.attempt(ctx, asked, keyUnits*float64(len(places)))
+		out, err := r.attempt(ctx, asked, keyUnits*float64(len(places)), on)
 		if err != nil {
 			return err
 		}
@@ -101,11 +116,11 @@ func (a asked) place(schema item.Schema, it item.Item, i int) (int, error) {
 	return 0, errors.New("the answer holds a key that was not asked for")
 }
 
-func (r *Reader) attempt(ctx context.Context, asked asked, units float64) (read, error) {
+func (r *Reader) attempt(ctx context.Context, asked asked, units float64, on *loan) (read, error) {
 	var out read
 	err := r.Limiter.Read(ctx, r.Policy, units, func(ctx context.Context) (capacity.Consumed, error) {
 		var err error
-		out, err = r.request(ctx, asked)
+		out, err = r.request(ctx, asked, on)
 		return out.consumed, call.Private(err)
 	})
 	return out, err

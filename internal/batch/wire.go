@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"reseal/internal/call"
 	"reseal/internal/capacity"
@@ -39,12 +38,11 @@ func (w *Writer) request(ctx context.Context, pending []Op) (written, error) {
 	}
 	// Of the input there must be what the SDK takes the endpoint from, which may go by the table's account.
 	in.RequestItems = map[string][]types.WriteRequest{w.Table: {}}
-	memory := parcels.Get().(*parcel)
-	body, err := w.body(memory.body, pending)
+	body, err := w.body(writeBodies.Get(), pending)
 	if err != nil {
 		return written{}, err
 	}
-	exchange := wire.Exchange{Body: body, Buffer: memory.answer}
+	exchange := wire.Exchange{Body: body, Buffer: writeAnswers.Get()}
 	err = w.root().operation.Do(ctx, client, &exchange, in, func(ctx context.Context, options ...func(*dynamodb.Options)) error {
 		_, err := client.BatchWriteItem(ctx, in, options...)
 		return err
@@ -53,28 +51,22 @@ func (w *Writer) request(ctx context.Context, pending []Op) (written, error) {
 		return written{}, err // the memory is left to the garbage collector: who knows who still has it
 	}
 	answer, err := readWritten(exchange.Answer)
-	if err == nil && len(answer.left) == 0 && exchange.Sent() {
-		memory.keep(body, exchange.Answer)
+	if exchange.Sent() {
+		writeBodies.Put(body)
+	}
+	if err == nil && len(answer.left) == 0 {
+		writeAnswers.Put(exchange.Answer)
 	}
 	return answer, err
 }
 
-// parcel is memory for a request's body and its answer.
-type parcel struct{ body, answer []byte }
-
-// parcels are those that nothing uses.
-var parcels = sync.Pool{New: func() any { return new(parcel) }}
-
-// maxPooledBytes keeps the memory of an unusually large request from staying for good.
-const maxPooledBytes = 1 << 20
-
-// keep has the memory used again.
-func (p *parcel) keep(body, answer []byte) {
-	if cap(body) <= maxPooledBytes && cap(answer) <= maxPooledBytes {
-		p.body, p.answer = body[:0], answer[:0]
-		parcels.Put(p)
-	}
-}
+// Memory of requests and answers that are done with.
+var (
+	writeBodies  = wire.Pool{Most: 1 << 20}
+	writeAnswers = wire.Pool{Most: 1 << 10}
+	readBodies   = wire.Pool{Most: 64 << 10}
+	readAnswers  = wire.Pool{Most: 1 << 20}
+)
 
 const (
 	bodyStart = `{"ReturnConsumedCapacity":"INDEXES","RequestItems":{`
@@ -181,8 +173,8 @@ var (
 	errNothing     = errors.New("the answer is not whole: it says nothing of any key")
 )
 
-// request makes one BatchGetItem request and reads its answer.
-func (r *Reader) request(ctx context.Context, asked asked) (read, error) {
+// request makes one BatchGetItem request and reads its answer, whose memory is lent if there is a loan.
+func (r *Reader) request(ctx context.Context, asked asked, on *loan) (read, error) {
 	keys := types.KeysAndAttributes{ConsistentRead: aws.Bool(true), Keys: []map[string]types.AttributeValue{}}
 	in := &dynamodb.BatchGetItemInput{ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal}
 	client, is := wire.Client(r.API)
@@ -198,11 +190,11 @@ func (r *Reader) request(ctx context.Context, asked asked) (read, error) {
 		return convertRead(out), nil
 	}
 	in.RequestItems = map[string]types.KeysAndAttributes{r.Table: keys}
-	body, err := r.body(asked)
+	body, err := r.body(readBodies.Get(), asked)
 	if err != nil {
 		return read{}, err
 	}
-	exchange := wire.Exchange{Body: body}
+	exchange := wire.Exchange{Body: body, Buffer: on.memory()}
 	err = r.operation.Do(ctx, client, &exchange, in, func(ctx context.Context, options ...func(*dynamodb.Options)) error {
 		_, err := client.BatchGetItem(ctx, in, options...)
 		return err
@@ -210,11 +202,39 @@ func (r *Reader) request(ctx context.Context, asked asked) (read, error) {
 	if err != nil {
 		return read{}, err
 	}
+	if exchange.Sent() {
+		readBodies.Put(body)
+	}
+	on.lend(exchange.Answer)
 	return readRead(exchange.Answer, len(asked.places))
 }
 
-func (r *Reader) body(asked asked) ([]byte, error) {
-	body := append(make([]byte, 0, 128+64*len(asked.places)), `{"ReturnConsumedCapacity":"TOTAL","RequestItems":{`...)
+// loan is the memory of answers whose items somebody looks at for a while; nil: whose items are kept.
+type loan struct{ answers [][]byte }
+
+// memory is memory for an answer; nil: it is to have memory of its own.
+func (l *loan) memory() []byte {
+	if l == nil {
+		return nil
+	}
+	return readAnswers.Get()
+}
+
+func (l *loan) lend(answer []byte) {
+	if l != nil {
+		l.answers = append(l.answers, answer)
+	}
+}
+
+// end takes all of it back.
+func (l *loan) end() {
+	for _, answer := range l.answers {
+		readAnswers.Put(answer)
+	}
+}
+
+func (r *Reader) body(memory []byte, asked asked) ([]byte, error) {
+	body := append(slices.Grow(memory[:0], 128+64*len(asked.places)), `{"ReturnConsumedCapacity":"TOTAL","RequestItems":{`...)
 	body = append(jsonwalk.AppendQuoted(body, r.Table), `:{"ConsistentRead":true,"Keys":`...)
 	separator := byte('[')
 	for _, place := range asked.places {

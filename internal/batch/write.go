@@ -175,12 +175,16 @@ func (w *Writer) Try(ctx context.Context, ops []Op) (left Left, uncertain []item
 	return left, uncertain, nil
 }
 
+// distinct compares each key with each other: for a batch that is less than to make a map of them.
 func distinct(ops []Op) bool {
-	keys := make(map[item.Key]struct{}, len(ops))
-	for _, op := range ops {
-		keys[op.Key] = struct{}{}
+	for i, op := range ops {
+		for _, other := range ops[:i] {
+			if op.Key == other.Key {
+				return false
+			}
+		}
 	}
-	return len(keys) == len(ops)
+	return true
 }
 
 // with adds the keys of the ops that aren't in the list.

@@ -176,11 +176,15 @@ func without(ops []batch.Op, rejected keySet) []batch.Op {
 
 // changed returns the writes that bring the keys in line whose source no longer is what ops wrote.
 func (c *Converger) changed(ctx context.Context, ops []batch.Op) ([]batch.Op, error) {
-	now, err := c.Source.Read(ctx, keys(ops), readUnits(ops))
-	if err != nil {
-		return nil, err
-	}
-	return differing(ops, now)
+	var changed []batch.Op
+	err := c.Source.Inspect(ctx, keys(ops), readUnits(ops), func(now []item.Item) (err error) {
+		changed, err = differing(ops, now)
+		for i := range changed {
+			changed[i].Item = changed[i].Item.Clone()
+		}
+		return err
+	})
+	return changed, err
 }
 
 // unmoved pauses, reads the keys again and returns the ops whose source is still what they hold.
@@ -189,21 +193,20 @@ func (c *Converger) unmoved(ctx context.Context, ops []batch.Op, round int) ([]b
 	if err := call.Sleep(ctx, rand.N(min(most, base<<min(round, 8)))); err != nil {
 		return nil, err
 	}
-	now, err := c.Source.Read(ctx, keys(ops), readUnits(ops))
-	if err != nil {
-		return nil, err
-	}
 	var still []batch.Op
-	for i, op := range ops {
-		same, err := item.Equal(op.Item, now[i])
-		if err != nil {
-			return nil, err
+	err := c.Source.Inspect(ctx, keys(ops), readUnits(ops), func(now []item.Item) error {
+		for i, op := range ops {
+			same, err := item.Equal(op.Item, now[i])
+			if err != nil {
+				return err
+			}
+			if same {
+				still = append(still, op)
+			}
 		}
-		if same {
-			still = append(still, op)
-		}
-	}
-	return still, nil
+		return nil
+	})
+	return still, err
 }
 
 // differing returns, for each op whose item is not the one that now has in its place, the op that would make it so.

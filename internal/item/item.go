@@ -6,6 +6,7 @@
 package item
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -43,6 +44,12 @@ func Cut(text []byte) (it Item, rest []byte, err error) {
 
 // JSON returns the item as DynamoDB JSON; nil if it is absent. It is the item's own: read it, send it, but don't change it.
 func (it Item) JSON() []byte { return it.raw }
+
+// Clone returns the same item in memory of its own.
+func (it Item) Clone() Item {
+	it.raw = bytes.Clone(it.raw)
+	return it
+}
 
 // Absent reports whether there is no such item. An item without attributes
 // (an empty map, not nil) is not absent.

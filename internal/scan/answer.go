@@ -26,8 +26,7 @@ func (s *Scanner) request(ctx context.Context, in *dynamodb.ScanInput) (Page, ca
 		page, consumed := s.convert(out)
 		return page, consumed, nil
 	}
-	buffer := buffers.Get().(*[]byte)
-	exchange := wire.Exchange{Buffer: *buffer}
+	exchange := wire.Exchange{Buffer: buffers.Get()}
 	err := s.operation.Do(ctx, client, &exchange, in, func(ctx context.Context, options ...func(*dynamodb.Options)) error {
 		_, err := client.Scan(ctx, in, options...)
 		return err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 
 	"reseal/internal/call"
@@ -54,19 +53,13 @@ type Page struct {
 	broken error // what is wrong with it
 }
 
-// buffers are the memory of pages that were released.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// maxPooledBytes keeps the memory of an unusual answer from staying for good: 1 MB of items is less than that in JSON, nearly always.
-const maxPooledBytes = 4 << 20
+// buffers are the memory of pages that were released. 1 MB of items is less than 4 MB in JSON, nearly always.
+var buffers = wire.Pool{Most: 4 << 20}
 
 // Release gives the memory of the page's items to a later page. They, and what else shares memory with them, must not be used any
 // more; the keys may.
 func (p *Page) Release() {
-	if buffer := p.buffer[:cap(p.buffer)]; cap(buffer) > 0 && cap(buffer) <= maxPooledBytes {
-		spoil(buffer)
-		buffers.Put(&buffer)
-	}
+	buffers.Put(p.buffer)
 	p.Items, p.buffer = nil, nil
 }
 

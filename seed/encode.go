@@ -1,0 +1,86 @@
+package seed
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+
+	"reseal/internal/batch"
+	"reseal/internal/item"
+	"reseal/internal/scan"
+)
+
+// encode returns the file's content, in memory that the next call uses again, and its generation.
+func (c *checkpoint) encode() ([]byte, int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys, _ := c.lost.snapshot() // under the lock: a page is abandoned only after its keys are in the ledger
+	file := c.head
+	file.Done = scan.Ranges(c.done)
+	file.Uncertain = make([][]byte, len(keys))
+	for i, key := range keys {
+		file.Uncertain[i] = []byte(key.ID())
+	}
+	slices.SortFunc(file.Uncertain, bytes.Compare)
+	for _, id := range slices.Sorted(maps.Keys(c.rejected)) {
+		file.Rejected = append(file.Rejected, []byte(id))
+	}
+	data, err := json.Marshal(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	c.encoded = appendOpen(c.encoded[:0], data, c.open)
+	return c.encoded, c.generation, nil
+}
+
+// appendOpen appends a file that was encoded without its open segments, and those. They are JSON already, up to a megabyte of it at each
+// page; package json would read through all of it again.
+func appendOpen(dst, data []byte, open map[int]json.RawMessage) []byte {
+	if len(open) == 0 {
+		return append(dst, data...)
+	}
+	size := len(data) + 16
+	for _, raw := range open {
+		size += len(raw) + 16
+	}
+	data = append(append(slices.Grow(dst, size), data[:len(data)-1]...), `,"open":{`...)
+	for i, segment := range slices.Sorted(maps.Keys(open)) {
+		if i > 0 {
+			data = append(data, ',')
+		}
+		data = append(append(strconv.AppendInt(append(data, '"'), int64(segment), 10), `":`...), open[segment]...)
+	}
+	return append(data, '}', '}')
+}
+
+// encodeOpen encodes an openSegment as package json would, for a page of thousands of keys at each of which that would halt.
+func encodeOpen(after *item.Key, writing []batch.Op) json.RawMessage {
+	size := 64
+	if after != nil {
+		size += base64.StdEncoding.EncodedLen(len(after.ID()))
+	}
+	for _, op := range writing {
+		size += base64.StdEncoding.EncodedLen(len(op.Key.ID())) + 3
+	}
+	var id []byte
+	if after != nil {
+		id = append(id, after.ID()...)
+	}
+	raw := append(make([]byte, 0, size), `{"after":"`...)
+	raw = append(base64.StdEncoding.AppendEncode(raw, id), `","writing":`...)
+	if writing == nil {
+		return append(raw, `null}`...)
+	}
+	raw = append(raw, '[')
+	for i, op := range writing {
+		if i > 0 {
+			raw = append(raw, ',')
+		}
+		id = append(id[:0], op.Key.ID()...)
+		raw = append(base64.StdEncoding.AppendEncode(append(raw, '"'), id), '"')
+	}
+	return append(raw, `]}`...)
+}
