@@ -19,13 +19,22 @@ func WholeAnswers(client aws.HTTPClient) aws.HTTPClient {
 	return sender{client}
 }
 
-// Direct returns what WholeAnswers was given to make the client, for requests whose bodies aren't the SDK's.
+// Direct returns a client that sends as the given one does, without what WholeAnswers adds, for requests whose bodies aren't the SDK's.
+// It follows no redirection: DynamoDB has none, and what is signed for one place has no business in another.
 func Direct(client aws.HTTPClient) aws.HTTPClient {
 	if s, is := client.(sender); is {
-		return s.client
+		client = s.client
+	}
+	if web, is := client.(*http.Client); is && web.Transport != nil && web.Timeout == 0 && web.Jar == nil {
+		return roundTripper{web.Transport}
 	}
 	return client
 }
+
+// roundTripper sends without what net/http adds for the web: redirections, cookies.
+type roundTripper struct{ transport http.RoundTripper }
+
+func (t roundTripper) Do(r *http.Request) (*http.Response, error) { return t.transport.RoundTrip(r) }
 
 type sender struct{ client aws.HTTPClient }
 

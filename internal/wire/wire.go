@@ -81,7 +81,11 @@ func (p protocol) SerializeRequest(ctx context.Context, schema *smithy.Operation
 	if x.Body == nil {
 		return nil
 	}
-	changed, err := request.SetStream(bytes.NewReader(x.Body))
+	return setBody(request, x.Body)
+}
+
+func setBody(request *smithyhttp.Request, body []byte) error {
+	changed, err := request.SetStream(bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("set request body: %w", err)
 	}
