@@ -6,6 +6,11 @@
 // everything on to the one that was there, and then puts in another body, or keeps an answer of success as it is. A change of that
 // interface fails to compile. If the SDK should ever pass over the option, requests go out without items, which DynamoDB refuses, and
 // answers come without items, which their readers take for a broken answer.
+//
+// An Operation, for what is sent by the thousand, also keeps the SDK from doing the same work for each request again. What it relies on
+// is in the tests: each request is to the byte what the client's own method would have sent, but for its time, its number and its
+// signature; errors, cancelling, a wrong clock and new credentials come out the same. If an Operation can't see the SDK's middleware
+// any more, its first request fails and says so.
 package wire
 
 import (
