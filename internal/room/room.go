@@ -12,7 +12,7 @@ import (
 
 // What pages in memory may take together, in bytes, and what a page takes: the answer as it came, and what is made of it.
 const (
-	allBytes     = 16 << 20
+	allBytes     = 14 << 20
 	itemBytes    = 250 // of memory for each item: its headers, its key, its write
 	bytesPerByte = 2   // of an answer for each byte of an item, at the most, where JSON has little to escape
 	firstPage    = 2 << 20

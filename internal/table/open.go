@@ -194,8 +194,8 @@ func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
 // It keeps as many idle connections to one host as requests are ever in flight: the SDK's own 10 would make each further
 // request open, and a TLS handshake pay for, a new connection.
 //
-// Its buffers hold a whole request of 25 usual items, and the answers to a re-check in few pieces, so that they take one system
-// call, or few, where the usual 4 KB take many.
+// Its write buffers hold a whole request of 25 usual items, which takes one system call then, where the usual 4 KB take many. Large
+// answers are read past the read buffers.
 //
 // It never asks for compressed answers, as the SDK doesn't either: DynamoDB's checksum is of what it sent, and unpacking would cost
 // more than it saves so near to the service.
@@ -213,7 +213,6 @@ func tuned(client aws.HTTPClient) aws.HTTPClient {
 		t.MaxIdleConns = 512
 		t.MaxIdleConnsPerHost = 256
 		t.WriteBufferSize = 32 << 10
-		t.ReadBufferSize = 16 << 10
 		t.DisableCompression = true
 		dial := t.DialContext
 		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
