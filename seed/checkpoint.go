@@ -258,8 +258,8 @@ func (c *checkpoint) parseAfter(open openSegment) (*item.Key, error) {
 	return &key, nil
 }
 
-// reject notes an item that the target refused. It is saved with the page's end at the latest, before which a resumed run meets
-// the item again.
+// reject notes an item that the target refused. It is saved with the page's end at the latest: a resumed run that starts before that
+// meets the item again.
 func (c *checkpoint) reject(key item.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -294,7 +294,8 @@ func (c *checkpoint) start(segment int) (*item.Key, error) {
 	return c.parseAfter(open)
 }
 
-// begin records durably that all pages before the given one are done, and which keys are about to be written.
+// begin records durably that all pages before the given one are done, and which keys are about to be written. Without a re-check it
+// may leave that to a later one: see saveInterval.
 func (c *checkpoint) begin(segment int, after *item.Key, ops []batch.Op) error {
 	if c.path == "" {
 		return nil
@@ -342,7 +343,7 @@ func (c *checkpoint) abandon(segment int) {
 	}
 }
 
-// advance says that the segment's pages before the given key are done. The file isn't written: the next page will do that.
+// advance says that the segment's pages before the given key are done. The file isn't written: the next page will do that, or a later one.
 func (c *checkpoint) advance(segment int, after item.Key) {
 	raw, err := json.Marshal(openSegment{After: []byte(after.ID())})
 	if err != nil {

@@ -20,21 +20,33 @@ func WholeAnswers(client aws.HTTPClient) aws.HTTPClient {
 }
 
 // Direct returns a client that sends as the given one does, without what WholeAnswers adds, for requests whose bodies aren't the SDK's.
-// It follows no redirection: DynamoDB has none, and what is signed for one place has no business in another.
+// If it is one of net/http's, it follows no redirection: DynamoDB has none, and what is signed for one place has no business in another.
 func Direct(client aws.HTTPClient) aws.HTTPClient {
 	if s, is := client.(sender); is {
 		client = s.client
 	}
-	if web, is := client.(*http.Client); is && web.Transport != nil && web.Timeout == 0 && web.Jar == nil {
+	web, is := client.(*http.Client)
+	switch {
+	case !is:
+		return client
+	case web.Transport != nil && web.Timeout == 0 && web.Jar == nil:
 		return roundTripper{web.Transport}
 	}
-	return client
+	still := *web
+	still.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &still
 }
 
 // roundTripper sends without what net/http adds for the web: redirections, cookies.
 type roundTripper struct{ transport http.RoundTripper }
 
-func (t roundTripper) Do(r *http.Request) (*http.Response, error) { return t.transport.RoundTrip(r) }
+func (t roundTripper) Do(r *http.Request) (*http.Response, error) {
+	response, err := t.transport.RoundTrip(r)
+	if response != nil && response.Body == nil {
+		response.Body = http.NoBody // which a transport of net/http's never leaves out
+	}
+	return response, err
+}
 
 type sender struct{ client aws.HTTPClient }
 

@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -22,10 +21,10 @@ import (
 // What follows is for one request at a time: see line.
 
 // remembering is a protocol that has the SDK serialize only the first of the inputs that are sent with bodies of ours. They are all the
-// same to it, and so are the header and path that it makes of them.
+// same to it, and so is what it adds to a request: method, path and header.
 type remembering struct {
 	smithyhttp.ClientProtocol
-	made *http.Request // without its body; nil: none yet
+	added *smithyhttp.Request // to one that was empty; nil: not known yet
 }
 
 func (p *remembering) SerializeRequest(ctx context.Context, schema *smithy.OperationSchema, in smithy.Serializable, request *smithyhttp.Request) error {
@@ -33,30 +32,44 @@ func (p *remembering) SerializeRequest(ctx context.Context, schema *smithy.Opera
 	if !is || x.Body == nil {
 		return p.ClientProtocol.SerializeRequest(ctx, schema, in, request)
 	}
-	if p.made == nil {
-		if err := p.ClientProtocol.SerializeRequest(ctx, schema, in, request); err != nil {
+	if p.added == nil {
+		empty, is := smithyhttp.NewStackRequest().(*smithyhttp.Request)
+		if !is {
+			return errNoMiddleware
+		}
+		if err := p.ClientProtocol.SerializeRequest(context.Background(), schema, in, empty); err != nil {
 			return err
 		}
-		p.made = request.Request.Clone(context.Background())
-		return nil
+		p.added = empty
 	}
-	if err := setBody(request, x.Body); err != nil {
+	if err := x.setBody(request); err != nil {
 		return err
 	}
-	request.Method = p.made.Method
-	*request.URL = *p.made.URL
-	for name, values := range p.made.Header {
+	request.Method = p.added.Method
+	if request.URL.Path == "" {
+		request.URL.Path = p.added.URL.Path
+	}
+	for name, values := range p.added.Header {
 		request.Header[name] = values[:len(values):len(values)]
 	}
 	return nil
 }
 
-// endpoint is a resolver that keeps the last endpoint: the SDK's rules take longer than a signature, and always come to the same, until
+// endpoint is the SDK's resolver that keeps the last endpoint: the rules take longer than a signature, and always come to the same, until
 // the credentials are of another account.
 type endpoint struct {
 	dynamodb.EndpointResolverV2
 	of   dynamodb.EndpointParameters
 	last *smithyendpoints.Endpoint // nil: none yet
+}
+
+// keeping returns the resolver as one that keeps the last endpoint, if it is the SDK's own. A program's own may have its reasons to
+// come to something else.
+func keeping(resolver dynamodb.EndpointResolverV2) dynamodb.EndpointResolverV2 {
+	if reflect.TypeOf(resolver) != reflect.TypeOf(dynamodb.NewDefaultEndpointResolverV2()) {
+		return resolver
+	}
+	return &endpoint{EndpointResolverV2: resolver}
 }
 
 func (e *endpoint) ResolveEndpoint(ctx context.Context, of dynamodb.EndpointParameters) (smithyendpoints.Endpoint, error) {
@@ -89,8 +102,8 @@ func (s sending) Handle(ctx context.Context, input any) (any, middleware.Metadat
 		return s.sdk.Handle(ctx, input)
 	}
 	made, is := input.(*smithyhttp.Request)
-	if !is {
-		return nil, data, fmt.Errorf("send request: it is a %T", input)
+	if !is || made.GetStream() != io.Reader(x.stream) { // a program's middleware has put in another body
+		return s.sdk.Handle(ctx, input)
 	}
 	if err := smithyhttp.ValidateEndpointHost(made.Host); err != nil {
 		return nil, data, err

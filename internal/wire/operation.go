@@ -23,7 +23,28 @@ import (
 // A client that is traced or measured makes its requests by its own method, since a span or a metric is of one call. Middleware that a
 // program has added to its client by APIOptions is kept as the SDK's is.
 type Operation struct {
-	idle sync.Pool // of *line
+	mu   sync.Mutex
+	idle []*line // no more of them than requests were ever under way; a sync.Pool would lose them at each garbage collection
+}
+
+// line returns one that no other request is going through.
+func (o *Operation) line(client *dynamodb.Client, method Method) (*line, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.idle) > 0 {
+		last := o.idle[len(o.idle)-1]
+		o.idle = o.idle[:len(o.idle)-1]
+		if last.client == client {
+			return last, nil
+		}
+	}
+	return open(client, method)
+}
+
+func (o *Operation) free(l *line) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.idle = append(o.idle, l)
 }
 
 // Method is the client's method of the operation, with an input.
@@ -32,14 +53,11 @@ type Method func(context.Context, ...func(*dynamodb.Options)) error
 // Do makes a request with the exchange, once: see call.Once. The input is what method has, too. Where the exchange has a body, all
 // inputs of an operation must be the same but for what only the body shows.
 func (o *Operation) Do(ctx context.Context, client *dynamodb.Client, x *Exchange, input any, method Method) error {
-	l, is := o.idle.Get().(*line)
-	if !is || l.client != client {
-		var err error
-		if l, err = open(client, method); err != nil {
-			return err
-		}
+	l, err := o.line(client, method)
+	if err != nil {
+		return err
 	}
-	defer o.idle.Put(l)
+	defer o.free(l)
 	if l.handler == nil {
 		return method(ctx, call.Once, x.Use)
 	}
@@ -104,14 +122,17 @@ func open(client *dynamodb.Client, method Method) (*line, error) {
 	err := method(context.Background(), call.Once, new(Exchange).Use, func(o *dynamodb.Options) {
 		sender = o.HTTPClient
 		o.Protocol = &remembering{ClientProtocol: o.Protocol}
-		o.EndpointResolverV2 = &endpoint{EndpointResolverV2: o.EndpointResolverV2}
+		o.EndpointResolverV2 = keeping(o.EndpointResolverV2)
 		o.APIOptions = append(o.APIOptions[:len(o.APIOptions):len(o.APIOptions)], func(s *middleware.Stack) error {
 			stack = s
 			return s.Initialize.Add(show, middleware.Before)
 		})
 	})
-	if !errors.Is(err, errShown) {
-		return nil, errors.Join(errNoMiddleware, err)
+	switch {
+	case err == nil:
+		return nil, errNoMiddleware
+	case !errors.Is(err, errShown):
+		return nil, err // the client can't make its middleware: the method says so, too
 	}
 	if _, err := stack.Initialize.Remove(shows); err != nil {
 		return nil, errors.Join(errNoMiddleware, err)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
+	smithyendpoints "github.com/aws/smithy-go/endpoints"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/aws/smithy-go/tracing"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // write makes a BatchWriteItem through the operation.
@@ -92,8 +95,15 @@ func steady(t *testing.T, r *http.Request) http.Header {
 
 // Each request is what the client's own method would have sent, and is signed for its own body.
 func TestOperationSendsWhatTheMethodDoes(t *testing.T) {
+	for _, base := range []string{"http://127.0.0.1:1", "https://host:8000/a/path"} {
+		sendsWhatTheMethodDoes(t, base)
+	}
+}
+
+func sendsWhatTheMethodDoes(t *testing.T, base string) {
+	t.Helper()
 	var s sender
-	client := clientOf(&s)
+	client := clientOf(&s, func(o *dynamodb.Options) { o.BaseEndpoint = &base })
 	x := wire.Exchange{Body: []byte(`{"the":"method's"}`)}
 	in := &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"table": {}}}
 	if _, err := client.BatchWriteItem(t.Context(), in, call.Once, x.Use); err != nil {
@@ -354,6 +364,122 @@ func TestOperationOfTheProgramsClient(t *testing.T) {
 	for _, body := range s.bodies {
 		if body != `{"of":"ours"}` {
 			t.Errorf("sent %q", body)
+		}
+	}
+}
+
+// add is an APIOption with one middleware.
+func add(f func(*middleware.Stack) error) func(*dynamodb.Options) {
+	return func(o *dynamodb.Options) { o.APIOptions = append(o.APIOptions, f) }
+}
+
+// change is middleware that changes the request as the n-th of its kind, before the SDK has serialized it or after.
+type change struct {
+	n atomic.Int64
+	f func(r *smithyhttp.Request, n int64)
+}
+
+func (*change) ID() string { return "change" }
+
+func (c *change) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (middleware.SerializeOutput, middleware.Metadata, error) {
+	c.f(in.Request.(*smithyhttp.Request), c.n.Add(1))
+	return next.HandleSerialize(ctx, in)
+}
+
+func (c *change) HandleBuild(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+	c.f(in.Request.(*smithyhttp.Request), c.n.Add(1))
+	return next.HandleBuild(ctx, in)
+}
+
+// What a program's middleware does to each request, it does to each request.
+func TestOperationWithMiddleware(t *testing.T) {
+	var s sender
+	numbered := &change{f: func(r *smithyhttp.Request, n int64) { r.Header.Set("X-Number", fmt.Sprint(n)) }}
+	client := clientOf(&s, add(func(stack *middleware.Stack) error { return stack.Serialize.Add(numbered, middleware.Before) }))
+	var o wire.Operation
+	for i := range 3 {
+		if err := write(t.Context(), &o, client, &wire.Exchange{Body: []byte(`{}`)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.requests[i].Header.Get("X-Number"); got != fmt.Sprint(i+1) {
+			t.Errorf("request %d has number %s", i+1, got)
+		}
+	}
+	other := &change{f: func(r *smithyhttp.Request, _ int64) {
+		changed, err := r.SetStream(strings.NewReader(`{"the":"program's"}`))
+		if err != nil {
+			t.Error(err)
+		}
+		*r = *changed
+	}}
+	client = clientOf(&s, add(func(stack *middleware.Stack) error { return stack.Build.Add(other, middleware.After) }))
+	if err := write(t.Context(), &o, client, &wire.Exchange{Body: []byte(`{}`)}); err != nil || s.bodies[3] != `{"the":"program's"}` {
+		t.Errorf("sent %q, %v", s.bodies[3], err)
+	}
+	fails := errors.New("the program's")
+	client = clientOf(&s, add(func(*middleware.Stack) error { return fails }))
+	if err := write(t.Context(), &o, client, &wire.Exchange{Body: []byte(`{}`)}); !errors.Is(err, fails) || strings.Contains(err.Error(), "reseal") {
+		t.Error(err)
+	}
+}
+
+// wandering is a resolver that comes to something else each time.
+type wandering struct{ n int }
+
+func (w *wandering) ResolveEndpoint(context.Context, dynamodb.EndpointParameters) (smithyendpoints.Endpoint, error) {
+	w.n++
+	return smithyendpoints.Endpoint{URI: url.URL{Scheme: "https", Host: fmt.Sprintf("host%d", w.n)}}, nil
+}
+
+// A resolver of the program's own is asked each time.
+func TestOperationWithResolver(t *testing.T) {
+	var s sender
+	client := clientOf(&s, func(o *dynamodb.Options) { o.BaseEndpoint, o.EndpointResolverV2 = nil, &wandering{} })
+	var o wire.Operation
+	for i := range 3 {
+		if err := write(t.Context(), &o, client, &wire.Exchange{Body: []byte(`{}`)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.requests[i].URL.Host; got != fmt.Sprintf("host%d", i+1) {
+			t.Errorf("request %d goes to %s", i+1, got)
+		}
+	}
+}
+
+// With net/http's own client, errors are of the same kind as those of the client's method.
+func TestOperationErrorsOfTheNetwork(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // net/http notices that the client has gone only then
+		switch r.URL.Path {
+		case "/moved":
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		case "/elsewhere":
+			_, _ = io.WriteString(w, `{"UnprocessedItems":{}}`) // which would be taken for "written"
+		case "/late":
+			<-r.Context().Done()
+		default:
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	defer web.Close()
+	for name, base := range map[string]string{
+		"nobody there": "http://127.0.0.1:1", "no such host": "http://reseal.invalid", "not TLS": strings.Replace(web.URL, "http", "https", 1),
+		"cut": web.URL + "/cut", "redirection": web.URL + "/moved", "late": web.URL + "/late",
+	} {
+		for kind, sends := range map[string]*http.Client{"plain": {Transport: http.DefaultTransport}, "with time-out": {Timeout: time.Minute}} {
+			client := clientOf(nil, func(o *dynamodb.Options) { o.BaseEndpoint, o.HTTPClient = &base, sends })
+			var o wire.Operation
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			x := wire.Exchange{Body: []byte(`{}`)}
+			err := write(ctx, &o, client, &x)
+			cancel()
+			want := call.Unknown
+			if name == "nobody there" || name == "no such host" {
+				want = call.NotSent
+			}
+			if got := call.Classify(err); err == nil || x.Answer != nil || got != want {
+				t.Errorf("%s, %s: outcome %v, want %v: %v", name, kind, got, want, err)
+			}
 		}
 	}
 }

@@ -9,7 +9,7 @@
 //
 // An Operation, for what is sent by the thousand, also keeps the SDK from doing the same work for each request again. What it relies on
 // is in the tests: each request is to the byte what the client's own method would have sent, but for its time, its number and its
-// signature; errors, cancelling, a wrong clock and new credentials come out the same. If an Operation can't see the SDK's middleware
+// signature; the kinds of errors, cancelling, a wrong clock and new credentials come out the same. If an Operation can't see the SDK's middleware
 // any more, its first request fails and says so.
 package wire
 
@@ -42,11 +42,12 @@ type Exchange struct {
 	Buffer []byte // memory for the answer, used if it is large enough
 	Answer []byte // of a request that was carried out; nil before
 
-	sent atomic.Bool
+	stream *bytes.Reader // of the body, as the SDK has it
+	sent   atomic.Bool
 }
 
-// Sent tells whether the body was sent to its end, as far as net/http is concerned, by a call of Operation.Do that has succeeded. Its
-// memory may be used again then. It may not after a call that failed, whatever Sent says.
+// Sent tells whether net/http has told that it is done with the body, in a call of Operation.Do that has succeeded. Its memory may be
+// used again then. It may not after a call that failed, whatever Sent says.
 func (x *Exchange) Sent() bool { return x.sent.Load() }
 
 func (x *Exchange) wrote(info httptrace.WroteRequestInfo) {
@@ -86,11 +87,13 @@ func (p protocol) SerializeRequest(ctx context.Context, schema *smithy.Operation
 	if x.Body == nil {
 		return nil
 	}
-	return setBody(request, x.Body)
+	return x.setBody(request)
 }
 
-func setBody(request *smithyhttp.Request, body []byte) error {
-	changed, err := request.SetStream(bytes.NewReader(body))
+// setBody puts the body into a request.
+func (x *Exchange) setBody(request *smithyhttp.Request) error {
+	x.stream = bytes.NewReader(x.Body)
+	changed, err := request.SetStream(x.stream)
 	if err != nil {
 		return fmt.Errorf("set request body: %w", err)
 	}

@@ -31,12 +31,12 @@ var mutants = []mutant{
 		from: "call.Sleep(ctx, time.Until(last.Add(r.lifetime)))", to: "call.Sleep(ctx, time.Until(last))",
 	},
 	{
-		name: "uncertain-in-checkpoint", what: "the uncertain list is not in the checkpoint", file: "seed/checkpoint.go",
+		name: "uncertain-in-checkpoint", what: "the uncertain list is not in the checkpoint", file: "seed/encode.go",
 		from: "file.Uncertain = make([][]byte, len(keys))", to: "keys = nil\n\tfile.Uncertain = make([][]byte, len(keys))",
 	},
 	{
 		name: "noted-keys", what: "the keys about to be written are not in the checkpoint", file: "seed/checkpoint.go",
-		from: "if c.head.Recheck == RecheckOff {\n\t\topen.Writing = nil", to: "if true {\n\t\topen.Writing = nil",
+		from: "\t\twriting = ops\n", to: "\t\twriting = []batch.Op{}\n",
 	},
 	{
 		name: "contiguous-checkpoint-seed", what: "the seed's position is past a page that is being copied", file: "seed/segment.go",
