@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,8 @@ type HandlerOptions struct {
 }
 
 // Handler applies the events of a Lambda event source mapping with ReportBatchItemFailures. It is safe for concurrent use.
+//
+// It is a lambda.Handler, to be given to lambda.Start.
 type Handler struct {
 	writer  *batch.Writer
 	poison  Poison
@@ -42,20 +45,33 @@ func NewHandler(ctx context.Context, target TargetAPI, targetTable string, log *
 	}, nil
 }
 
-// Handle applies one event. A record that can't be read or written is named in the response, so that the service delivers it
-// and those after it again: nothing is skipped.
-func (h *Handler) Handle(ctx context.Context, event events.DynamoDBEvent) (events.DynamoDBEventResponse, error) {
-	counts, failure, err := h.apply(ctx, event)
+// Invoke is Handle as aws-lambda-go calls it if it is given the Handler: it doesn't look at the event itself then.
+func (h *Handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	response, err := h.Handle(ctx, event)
 	if err != nil {
-		h.log.ErrorContext(ctx, "event not read", "records", len(event.Records), "error", err)
-		counts, failure = Counts{}, &Unapplied{} // all of it comes again
+		return nil, err
+	}
+	return json.Marshal(response)
+}
+
+// Handle applies one event, which is the JSON of an events.DynamoDBEvent. A record that can't be read or written is named in the
+// response, so that the service delivers it and those after it again: nothing is skipped. Nothing of the event's memory is in use
+// after it has returned.
+func (h *Handler) Handle(ctx context.Context, event json.RawMessage) (events.DynamoDBEventResponse, error) {
+	found, err := h.read(event)
+	records := found.records
+	counts, failure := Counts{}, &Unapplied{} // all of it comes again
+	if err == nil {
+		counts, failure = h.apply(ctx, found)
+	} else {
+		h.log.ErrorContext(ctx, "event not read", "records", len(records), "error", err)
 	}
 	left := 0
 	if failure != nil {
-		left = len(event.Records) - failure.Index
+		left = len(records) - failure.Index
 		counts.Records = int64(failure.Index)
 	}
-	lag, isKnown := lagOf(event.Records, time.Now())
+	lag, isKnown := lagOf(records, time.Now())
 	if metricsErr := h.metrics.write(counts, left, lag, isKnown); metricsErr != nil {
 		h.log.ErrorContext(ctx, "metrics not written", "error", metricsErr) // the records are more important
 	}
@@ -76,35 +92,39 @@ func (h *Handler) Handle(ctx context.Context, event events.DynamoDBEvent) (event
 	return events.DynamoDBEventResponse{}, nil
 }
 
+// read reads an event. If it can't name the record that can't be read, the event can't be read. With an error the page has the
+// records that are known of.
+func (h *Handler) read(event json.RawMessage) (page, error) {
+	found, err := readPage(h.writer.Schema, "", event)
+	if err == nil && found.unread != nil && found.unread.Sequence == "" {
+		err = found.unread.Err
+	}
+	if err != nil {
+		return found, fmt.Errorf("read event: %w", err)
+	}
+	return found, nil
+}
+
 // apply applies the records up to the first that can't be read, which, or an earlier one that can't be written, is the failure.
-func (h *Handler) apply(ctx context.Context, event events.DynamoDBEvent) (Counts, *Unapplied, error) {
-	records := make([]Record, 0, len(event.Records))
-	var unread *Unapplied
-	for i, raw := range event.Records {
-		record, err := fromEvent(h.writer.Schema, raw)
-		if err != nil {
-			if raw.Change.SequenceNumber == "" {
-				return Counts{}, nil, fmt.Errorf("read event: %w", err)
-			}
-			unread = &Unapplied{Index: i, Sequence: raw.Change.SequenceNumber, Err: err}
-			break
-		}
-		records = append(records, record)
+func (h *Handler) apply(ctx context.Context, found page) (Counts, *Unapplied) {
+	records := found.records
+	if found.unread != nil {
+		records = records[:found.unread.Index]
 	}
 	limited, cancel := beforeDeadline(ctx)
 	defer cancel()
 	counts, err := Apply(limited, h.writer, records, h.poison)
 	if failure, failed := failureIn(err); failed {
-		return counts, failure, nil
+		return counts, failure
 	}
-	return counts, unread, nil
+	return counts, found.unread
 }
 
 // lagOf is the age of the event's oldest record, if any tells when it was made.
-func lagOf(records []events.DynamoDBEventRecord, now time.Time) (lag time.Duration, isKnown bool) {
+func lagOf(records []Record, now time.Time) (lag time.Duration, isKnown bool) {
 	for _, r := range records {
-		if made := r.Change.ApproximateCreationDateTime.Time; !made.IsZero() {
-			lag, isKnown = max(lag, now.Sub(made)), true
+		if !r.Made.IsZero() {
+			lag, isKnown = max(lag, now.Sub(r.Made)), true
 		}
 	}
 	return lag, isKnown

@@ -13,7 +13,7 @@ import (
 
 	"reseal/internal/testkit"
 
-	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
@@ -36,22 +36,14 @@ func newLambda(t *testing.T, f *fixture) *lambdaFixture {
 	return &lambdaFixture{fixture: f, handler: handler, log: &log}
 }
 
-// handle hands the event over as Lambda does, in JSON, and returns the answer in JSON.
+// handle hands the event over as Lambda does, and returns the answer.
 func (f *lambdaFixture) handle(ctx context.Context, event []byte) string {
 	f.t.Helper()
-	var decoded events.DynamoDBEvent
-	if err := json.Unmarshal(event, &decoded); err != nil {
-		f.t.Fatalf("decode event: %v", err)
-	}
-	response, err := f.handler.Handle(ctx, decoded)
+	response, err := lambda.NewHandler(f.handler).Invoke(ctx, event)
 	if err != nil {
-		f.t.Fatalf("Handle: %v", err)
+		f.t.Fatalf("Invoke: %v", err)
 	}
-	data, err := json.Marshal(response)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return string(data)
+	return string(response)
 }
 
 const allApplied = `{"batchItemFailures":null}` // "a null batchItemFailures list" is a complete success
@@ -89,6 +81,7 @@ func modify(sequence, id, v string) record {
 
 func eventOf(t *testing.T, records ...record) []byte {
 	t.Helper()
+	records = append([]record{}, records...) // none are an empty list, not null
 	data, err := json.Marshal(map[string]any{"Records": records})
 	if err != nil {
 		t.Fatal(err)
@@ -276,11 +269,7 @@ func TestHandleFailureBeforeAnUnreadableRecord(t *testing.T) {
 func TestHandleRecordWithoutSequenceNumber(t *testing.T) {
 	t.Parallel()
 	f := newLambda(t, newFixture(t))
-	var event events.DynamoDBEvent
-	if err := json.Unmarshal(eventOf(t, modify("1", "k", "1"), modify("", "j", "1")), &event); err != nil {
-		t.Fatal(err)
-	}
-	if response, err := f.handler.Handle(t.Context(), event); err == nil {
+	if response, err := f.handler.Handle(t.Context(), eventOf(t, modify("1", "k", "1"), modify("", "j", "1"))); err == nil {
 		t.Errorf("answer is %+v, want an error", response)
 	}
 }
@@ -342,10 +331,7 @@ func TestHandleConcurrently(t *testing.T) {
 	}
 	done := make(chan error)
 	for i := range 8 {
-		var event events.DynamoDBEvent
-		if err := json.Unmarshal(eventOf(t, modify("1", fmt.Sprint("k", i), "1")), &event); err != nil {
-			t.Fatal(err)
-		}
+		event := eventOf(t, modify("1", fmt.Sprint("k", i), "1"))
 		go func() {
 			response, err := handler.Handle(t.Context(), event)
 			if err == nil && len(response.BatchItemFailures) > 0 {

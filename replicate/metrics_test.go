@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"reseal/internal/testkit"
-
-	"github.com/aws/aws-lambda-go/events"
 )
 
 // emf is a line of the Embedded Metric Format, as far as its specification has required members.
@@ -67,12 +65,8 @@ func TestMetrics(t *testing.T) {
 	}
 	handle := func(records ...record) map[string]float64 {
 		t.Helper()
-		var event events.DynamoDBEvent
-		if err := json.Unmarshal(eventOf(t, records...), &event); err != nil {
-			t.Fatal(err)
-		}
 		out.Reset()
-		_, _ = handler.Handle(t.Context(), event) // the metrics are wanted with an error, too
+		_, _ = handler.Handle(t.Context(), eventOf(t, records...)) // the metrics are wanted with an error, too
 		return metricsOf(t, out.Bytes())
 	}
 	age := float64(time.Since(time.Unix(1700000000, 0)).Milliseconds()) // the records were made then

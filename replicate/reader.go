@@ -9,7 +9,6 @@ import (
 
 	"reseal/internal/call"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
@@ -89,7 +88,7 @@ func (r *reader) end(ended chan<- struct{}) error {
 // step reads once, applies what it read, waits, and returns the iterator to go on with; nil: the shard is drained.
 func (r *reader) step(ctx context.Context, iterator *string) (*string, error) {
 	begun := time.Now()
-	out, err := r.records(ctx, iterator)
+	found, err := r.read(ctx, iterator)
 	if err != nil && r.renewable(err) {
 		if err := call.Sleep(ctx, r.tailer.poll()); err != nil {
 			return nil, err
@@ -100,13 +99,13 @@ func (r *reader) step(ctx context.Context, iterator *string) (*string, error) {
 		return nil, err
 	}
 	r.renewals = 0
-	if err := r.apply(ctx, begun, out.Records); err != nil {
+	if err := r.apply(ctx, begun, found); err != nil {
 		return nil, err
 	}
-	if out.NextShardIterator == nil {
+	if found.next == nil {
 		return nil, nil
 	}
-	return out.NextShardIterator, call.Sleep(ctx, r.tailer.poll())
+	return found.next, call.Sleep(ctx, r.tailer.poll())
 }
 
 // renewable tells whether a new iterator makes up for the error, which it no longer does when it has failed to, again and again.
@@ -157,16 +156,15 @@ func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIt
 	return out, err
 }
 
-func (r *reader) records(ctx context.Context, iterator *string) (*dynamodbstreams.GetRecordsOutput, error) {
-	var out *dynamodbstreams.GetRecordsOutput
-	err := r.tailer.read(ctx, func(ctx context.Context) (err error) {
-		out, err = r.tailer.options.Streams.GetRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: iterator}, onceStreams)
+func (r *reader) read(ctx context.Context, iterator *string) (found page, err error) {
+	err = r.tailer.read(ctx, func(ctx context.Context) (err error) {
+		found, err = r.tailer.getRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: iterator})
 		return call.Private(err)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read shard %s: %w", r.shard, trimmed(err))
+		return page{}, fmt.Errorf("read shard %s: %w", r.shard, trimmed(err))
 	}
-	return out, nil
+	return found, nil
 }
 
 // harmless tells whether err says that records were trimmed none of which are needed. An old stream lists shards for a while
@@ -196,21 +194,17 @@ func trimmed(err error) error {
 }
 
 // apply applies what a read that began at the given time has found.
-func (r *reader) apply(ctx context.Context, begun time.Time, raw []types.Record) error {
-	t := r.tailer
-	if len(raw) == 0 {
+func (r *reader) apply(ctx context.Context, begun time.Time, found page) error {
+	t, records := r.tailer, found.records
+	if len(records) == 0 {
 		r.foundNothing(begun)
 		t.position.foundEmpty(r.shard)
 		t.caughtUp(r.shard)
 		return nil
 	}
 	r.notEmpty()
-	records := make([]Record, len(raw))
-	for i := range raw {
-		var err error
-		if records[i], err = fromStream(t.pair.Source.Schema, t.stream, raw[i]); err != nil {
-			return fmt.Errorf("read shard %s: record %s: %w", r.shard, aws.ToString(raw[i].EventID), err)
-		}
+	if found.unread != nil {
+		return fmt.Errorf("read shard %s: record %q: %w", r.shard, found.unread.Sequence, found.unread.Err)
 	}
 	counts, err := Apply(ctx, t.writer, records, t.options.Poison)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"reseal/internal/item"
 
-	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
@@ -25,12 +24,18 @@ type Record struct {
 // errNoImage is what a record of a KEYS_ONLY or OLD_IMAGE stream gets: the target can't be made from it.
 var errNoImage = errors.New("the record has no new image: the stream must be NEW_IMAGE or NEW_AND_OLD_IMAGES")
 
-// fromStream reads a record of the DynamoDB Streams API.
+// errNoSequence is what a record gets that can't be named: no position, and no answer of the Lambda's, can be told by it.
+var errNoSequence = errors.New("read stream record: it has no change or no sequence number")
+
+// eventNames are the kinds of change.
+var eventNames = []string{string(streamtypes.OperationTypeInsert), string(streamtypes.OperationTypeModify), string(streamtypes.OperationTypeRemove)}
+
+// fromStream reads a record of the DynamoDB Streams API as the SDK has it; pageReader reads it from its bytes.
 func fromStream(schema item.Schema, stream string, r streamtypes.Record) (Record, error) {
 	if r.Dynamodb == nil || aws.ToString(r.Dynamodb.SequenceNumber) == "" {
-		return Record{}, errors.New("read stream record: it has no change or no sequence number")
+		return Record{}, errNoSequence
 	}
-	record := Record{Sequence: *r.Dynamodb.SequenceNumber, Stream: stream}
+	record := Record{Sequence: *r.Dynamodb.SequenceNumber, Event: string(r.EventName), Stream: stream}
 	if r.Dynamodb.ApproximateCreationDateTime != nil {
 		record.Made = *r.Dynamodb.ApproximateCreationDateTime
 	}
@@ -42,34 +47,16 @@ func fromStream(schema item.Schema, stream string, r streamtypes.Record) (Record
 	if err != nil {
 		return record, fmt.Errorf("read stream record's new image: %w", err)
 	}
-	return record, record.fill(schema, string(r.EventName), keys, image)
-}
-
-// fromEvent reads a record of a Lambda event.
-func fromEvent(schema item.Schema, r events.DynamoDBEventRecord) (Record, error) {
-	record := Record{Sequence: r.Change.SequenceNumber, Made: r.Change.ApproximateCreationDateTime.Time, Stream: r.EventSourceArn}
-	if record.Sequence == "" {
-		return record, errors.New("read stream record: it has no sequence number")
-	}
-	keys, err := item.FromEvent(r.Change.Keys)
-	if err != nil {
-		return record, fmt.Errorf("read stream record's keys: %w", err)
-	}
-	image, err := item.FromEvent(r.Change.NewImage)
-	if err != nil {
-		return record, fmt.Errorf("read stream record's new image: %w", err)
-	}
-	return record, record.fill(schema, r.EventName, keys, image)
+	return record, record.fill(schema, keys, image)
 }
 
 // fill sets the key and the image according to the kind of event.
-func (r *Record) fill(schema item.Schema, event string, keys, image item.Item) error {
-	r.Event = event
+func (r *Record) fill(schema item.Schema, keys, image item.Item) error {
 	var err error
 	if r.Key, err = schema.KeyOf(keys); err != nil {
 		return fmt.Errorf("read stream record's keys: %w", err)
 	}
-	switch event {
+	switch r.Event {
 	case string(streamtypes.OperationTypeRemove):
 		return nil
 	case string(streamtypes.OperationTypeInsert), string(streamtypes.OperationTypeModify):
@@ -79,6 +66,6 @@ func (r *Record) fill(schema item.Schema, event string, keys, image item.Item) e
 		r.Image = image
 		return nil
 	default:
-		return fmt.Errorf("read stream record: event %q is not known", event)
+		return fmt.Errorf("read stream record: event %q is not known", r.Event)
 	}
 }

@@ -35,7 +35,7 @@ func main() {
 		log.Error("replicator can't start", "error", err)
 		os.Exit(1)
 	}
-	lambda.Start(handler.Handle)
+	lambda.Start(handler)
 }
 
 func open(ctx context.Context, log *slog.Logger) (*replicate.Handler, error) {

@@ -8,7 +8,6 @@ import (
 
 	"reseal/internal/jsonwalk"
 
-	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
@@ -121,7 +120,7 @@ func (r *reader) attributes(depth int) (map[string]types.AttributeValue, error) 
 		if err != nil || !more {
 			return attrs, err
 		}
-		name, err := r.plainText()
+		name, err := r.PlainText()
 		if err != nil {
 			return nil, err
 		}
@@ -132,15 +131,6 @@ func (r *reader) attributes(depth int) (map[string]types.AttributeValue, error) 
 			return nil, err
 		}
 	}
-}
-
-func (r *reader) plainText() (string, error) {
-	raw, escaped, err := r.Text()
-	if err != nil || !escaped {
-		return string(raw), err
-	}
-	text, err := jsonwalk.Unescape(nil, raw)
-	return string(text), err
 }
 
 func (r *reader) attribute(depth int) (av types.AttributeValue, err error) {
@@ -154,11 +144,11 @@ func (r *reader) attribute(depth int) (av types.AttributeValue, err error) {
 	switch kind {
 	case tagString:
 		v := &types.AttributeValueMemberS{}
-		v.Value, err = r.plainText()
+		v.Value, err = r.PlainText()
 		av = v
 	case tagNumber:
 		v := &types.AttributeValueMemberN{}
-		v.Value, err = r.plainText()
+		v.Value, err = r.PlainText()
 		av = v
 	case tagBinary:
 		v := &types.AttributeValueMemberB{}
@@ -172,11 +162,11 @@ func (r *reader) attribute(depth int) (av types.AttributeValue, err error) {
 		av, err = &types.AttributeValueMemberNULL{Value: true}, r.null()
 	case tagStringSet:
 		v := &types.AttributeValueMemberSS{}
-		v.Value, err = readList(r, r.plainText)
+		v.Value, err = readList(r, r.PlainText)
 		av = v
 	case tagNumberSet:
 		v := &types.AttributeValueMemberNS{}
-		v.Value, err = readList(r, r.plainText)
+		v.Value, err = readList(r, r.PlainText)
 		av = v
 	case tagBinarySet:
 		v := &types.AttributeValueMemberBS{}
@@ -198,7 +188,7 @@ func (r *reader) attribute(depth int) (av types.AttributeValue, err error) {
 }
 
 func (r *reader) bytes() ([]byte, error) {
-	text, err := r.plainText()
+	text, err := r.PlainText()
 	if err != nil {
 		return nil, err
 	}
@@ -240,78 +230,4 @@ func FromStream(image map[string]streamtypes.AttributeValue) (Item, error) {
 	return Of(attrs), nil
 }
 
-// FromEvent makes an Item of an image from a Lambda event. A nil image gives
-// the absent Item; a value of an unknown type, or without a value, is an error.
-func FromEvent(image map[string]events.DynamoDBAttributeValue) (Item, error) {
-	if image == nil {
-		return Item{}, nil
-	}
-	attrs := make(map[string]types.AttributeValue, len(image))
-	for name, value := range image {
-		converted, err := fromEventValue(value)
-		if err != nil {
-			return Item{}, fmt.Errorf("convert attribute %q of event image: %w", name, err)
-		}
-		attrs[name] = converted
-	}
-	return Of(attrs), nil
-}
-
 var errNoValue = errors.New("attribute has no value")
-
-func fromEventValue(av events.DynamoDBAttributeValue) (types.AttributeValue, error) {
-	kind := av.DataType()
-	// The accessors below panic on a value that was never set, and the zero
-	// DynamoDBAttributeValue claims to be a Binary.
-	if kind != events.DataTypeNull && av.IsNull() {
-		return nil, errNoValue
-	}
-	switch kind {
-	case events.DataTypeString:
-		return &types.AttributeValueMemberS{Value: av.String()}, nil
-	case events.DataTypeNumber:
-		return &types.AttributeValueMemberN{Value: av.Number()}, nil
-	case events.DataTypeBinary:
-		return &types.AttributeValueMemberB{Value: av.Binary()}, nil
-	case events.DataTypeBoolean:
-		return &types.AttributeValueMemberBOOL{Value: av.Boolean()}, nil
-	case events.DataTypeNull:
-		return &types.AttributeValueMemberNULL{Value: true}, nil
-	case events.DataTypeStringSet:
-		return &types.AttributeValueMemberSS{Value: av.StringSet()}, nil
-	case events.DataTypeNumberSet:
-		return &types.AttributeValueMemberNS{Value: av.NumberSet()}, nil
-	case events.DataTypeBinarySet:
-		return &types.AttributeValueMemberBS{Value: av.BinarySet()}, nil
-	case events.DataTypeList:
-		return fromEventList(av.List())
-	case events.DataTypeMap:
-		return fromEventMap(av.Map())
-	default:
-		return nil, fmt.Errorf("unsupported event data type %d", kind)
-	}
-}
-
-func fromEventList(list []events.DynamoDBAttributeValue) (types.AttributeValue, error) {
-	values := make([]types.AttributeValue, len(list))
-	for i, element := range list {
-		converted, err := fromEventValue(element)
-		if err != nil {
-			return nil, err
-		}
-		values[i] = converted
-	}
-	return &types.AttributeValueMemberL{Value: values}, nil
-}
-
-func fromEventMap(entries map[string]events.DynamoDBAttributeValue) (types.AttributeValue, error) {
-	values := make(map[string]types.AttributeValue, len(entries))
-	for name, entry := range entries {
-		converted, err := fromEventValue(entry)
-		if err != nil {
-			return nil, err
-		}
-		values[name] = converted
-	}
-	return &types.AttributeValueMemberM{Value: values}, nil
-}

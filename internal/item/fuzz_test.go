@@ -131,7 +131,8 @@ func decodeByEvent(data []byte) (Item, error) {
 	if err := json.Unmarshal(data, &image); err != nil {
 		return Item{}, err
 	}
-	return FromEvent(image)
+	attributes, err := itemtest.FromEvent(image)
+	return Of(attributes), err
 }
 
 // answering is an HTTP client that gets this answer to everything.

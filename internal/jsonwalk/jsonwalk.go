@@ -90,6 +90,16 @@ func (r *Reader) Text() (raw []byte, escaped bool, err error) {
 	return nil, false, ErrSyntax
 }
 
+// PlainText takes a string and returns what it stands for.
+func (r *Reader) PlainText() (string, error) {
+	raw, escaped, err := r.Text()
+	if err != nil || !escaped {
+		return string(raw), err
+	}
+	text, err := Unescape(nil, raw)
+	return string(text), err
+}
+
 // Name takes the name of a map's entry and the colon after it.
 func (r *Reader) Name() (raw []byte, escaped bool, err error) {
 	if raw, escaped, err = r.Text(); err != nil {
@@ -112,37 +122,71 @@ func (r *Reader) Boolean() (bool, error) {
 	return false, ErrSyntax
 }
 
-// Skip takes one value, whatever it is.
+// Skip takes one value, whatever it is. Of numbers and words only the first byte is looked at.
 func (r *Reader) Skip() error {
-	for depth := 0; ; {
-		switch c := r.Peek(); c {
-		case '"':
-			if _, _, err := r.Text(); err != nil {
-				return err
-			}
-		case '{', '[':
-			depth++
-			r.At++
-		case '}', ']':
-			depth--
-			r.At++
-		case ',', ':':
-			if depth == 0 {
-				return ErrSyntax
-			}
-			r.At++
-		case 0:
-			return ErrSyntax
-		default:
-			r.word()
+	var room [64]byte
+	closing := room[:0] // the brackets to come, innermost last
+	for {
+		var err error
+		if closing, err = r.begin(closing); err != nil {
+			return err
 		}
-		if depth < 0 {
-			return ErrSyntax
-		}
-		if depth == 0 {
-			return nil
+		if closing, err = r.finish(closing); err != nil || len(closing) == 0 {
+			return err
 		}
 	}
+}
+
+// begin takes a value up to the first one in it that holds none, and adds the brackets that it opens.
+func (r *Reader) begin(closing []byte) ([]byte, error) {
+	for {
+		switch c := r.Peek(); c {
+		case '"':
+			_, _, err := r.Text()
+			return closing, err
+		case '{':
+			r.At++
+			closing = append(closing, '}')
+			if r.Peek() == '}' {
+				return closing, nil
+			}
+			if _, _, err := r.Name(); err != nil {
+				return closing, err
+			}
+		case '[':
+			r.At++
+			closing = append(closing, ']')
+			if r.Peek() == ']' {
+				return closing, nil
+			}
+		case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 't', 'f', 'n':
+			r.word()
+			return closing, nil
+		default:
+			return closing, ErrSyntax
+		}
+	}
+}
+
+// finish takes the brackets after a value, and then, unless that was the last one, the comma and the name before the next value.
+func (r *Reader) finish(closing []byte) ([]byte, error) {
+	for last := len(closing) - 1; last >= 0; last-- {
+		switch r.Peek() {
+		case closing[last]:
+			r.At++
+			closing = closing[:last]
+			continue
+		case ',':
+			r.At++
+			if closing[last] == '}' {
+				_, _, err := r.Name()
+				return closing, err
+			}
+			return closing, nil
+		}
+		return closing, ErrSyntax
+	}
+	return closing, nil
 }
 
 // word takes a number, true, false or null.
@@ -163,8 +207,13 @@ func (r *Reader) Value() ([]byte, error) {
 	return r.Data[start:r.At:r.At], err
 }
 
-// Fields calls visit for each entry of an object. It is given the entry's name, and must take its value.
+// Fields is Entries with a name that may be kept.
 func (r *Reader) Fields(visit func(name string) error) error {
+	return r.Entries(func(name []byte) error { return visit(string(name)) })
+}
+
+// Entries calls visit for each entry of an object. It is given the entry's name, which is not to be kept, and must take its value.
+func (r *Reader) Entries(visit func(name []byte) error) error {
 	if err := r.Take('{'); err != nil {
 		return err
 	}
@@ -180,7 +229,7 @@ func (r *Reader) Fields(visit func(name string) error) error {
 		if raw, _, err = Plain(raw, escaped, nil); err != nil {
 			return err
 		}
-		if err := visit(string(raw)); err != nil {
+		if err := visit(raw); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"reseal/internal/jsonwalk"
@@ -42,6 +43,28 @@ func TestMalformed(t *testing.T) {
 		if err := r.Fields(func(string) error { return r.Skip() }); err == nil {
 			t.Errorf("%s: no error", text)
 		}
+	}
+}
+
+// What is skipped is not taken on trust: a bracket of another kind would end it elsewhere.
+func TestSkipMalformed(t *testing.T) {
+	for _, text := range []string{
+		``, `{]`, `[}`, `{"a":[}]`, `{"a":[}}`, `[{]}`, `[1,]`, `[,]`, `[,1]`, `[1 2]`, `["a":1]`, `{"a" 1}`, `{"a",1}`, `{"a":1,}`, `{"a":1 "b":2}`, `{1:2}`,
+		`{"a"}`, `{"a":}`, `[`, `{`, `[1`, `["a`, `}`, `,`, `:`, `x`, `+1`, `[[[1]]`, `{"a":{"b":[1,{"c":2}}]}`,
+	} {
+		r := jsonwalk.Reader{Data: []byte(text)}
+		if err := r.Skip(); err == nil {
+			t.Errorf("%s: no error", text)
+		}
+	}
+	deep := strings.Repeat(`[{"a":`, 1000) + "1" + strings.Repeat("}]", 1000)
+	r := jsonwalk.Reader{Data: []byte(deep + ",")}
+	if err := r.Skip(); err != nil || r.At != len(deep) {
+		t.Errorf("%d, %v", r.At, err)
+	}
+	r = jsonwalk.Reader{Data: []byte(deep[:len(deep)-2] + "]}")}
+	if r.Skip() == nil {
+		t.Error("brackets of another kind at the end of many")
 	}
 }
 

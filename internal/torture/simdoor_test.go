@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -34,13 +35,59 @@ func (p *process) open(table *simTable) *dynamodb.Client {
 type door struct{ client client }
 
 // Do answers one request.
-func (d *door) Do(request *http.Request) (*http.Response, error) {
+func (d *door) Do(request *http.Request) (*http.Response, error) { return serve(request, d.answer) }
+
+// openStreams is open for the source's stream.
+func (p *process) openStreams() *dynamodbstreams.Client {
+	return dynamodbstreams.New(dynamodbstreams.Options{
+		BaseEndpoint: aws.String("http://simulated"),
+		Region:       "us-east-1",
+		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
+		HTTPClient:   &streamsDoor{streams{p}},
+		Retryer:      aws.NopRetryer{},
+	})
+}
+
+// streamsDoor takes HTTP requests to the stream.
+type streamsDoor struct{ streams streams }
+
+// Do answers one request.
+func (d *streamsDoor) Do(request *http.Request) (*http.Response, error) {
+	return serve(request, d.answer)
+}
+
+func (d *streamsDoor) answer(ctx context.Context, op string, body []byte) (any, error) {
+	switch op {
+	case "DescribeStream":
+		var in dynamodbstreams.DescribeStreamInput // its fields have the names that the API gives them
+		if err := json.Unmarshal(body, &in); err != nil {
+			return nil, err
+		}
+		return d.streams.DescribeStream(ctx, &in)
+	case "GetShardIterator":
+		var in dynamodbstreams.GetShardIteratorInput
+		if err := json.Unmarshal(body, &in); err != nil {
+			return nil, err
+		}
+		return d.streams.GetShardIterator(ctx, &in)
+	case "GetRecords":
+		var in dynamodbstreams.GetRecordsInput
+		if err := json.Unmarshal(body, &in); err != nil {
+			return nil, err
+		}
+		return d.streams.GetRecords(ctx, &in)
+	}
+	return nil, answerOf(http.StatusBadRequest, &smithy.GenericAPIError{Code: "UnknownOperationException"})
+}
+
+// serve has a request answered, as HTTP has it.
+func serve(request *http.Request, answer func(ctx context.Context, op string, body []byte) (any, error)) (*http.Response, error) {
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
 		return nil, err
 	}
 	_, op, _ := strings.Cut(request.Header.Get("X-Amz-Target"), ".")
-	out, err := d.answer(request.Context(), op, body)
+	out, err := answer(request.Context(), op, body)
 	var refusal *smithyhttp.ResponseError
 	switch {
 	case errors.As(err, &refusal):
@@ -201,10 +248,7 @@ func (d *door) write(ctx context.Context, body []byte) (any, error) {
 func wireForms(items []attrs) []map[string]any {
 	list := make([]map[string]any, len(items))
 	for i, item := range items {
-		list[i] = map[string]any{}
-		for name, v := range item {
-			list[i][name] = wireForm(v)
-		}
+		list[i] = wireItem(item)
 	}
 	return list
 }

@@ -11,10 +11,7 @@ import (
 
 	"reseal/replicate"
 
-	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
 // mapping is the service's side of the Lambda: an event source mapping from TRIM_HORIZON on, with ReportBatchItemFailures and no limit
@@ -164,14 +161,29 @@ func (e *environment) invoke(records []entry[change]) int {
 }
 
 // eventOf is the event for records.
-func eventOf(records []entry[change]) events.DynamoDBEvent {
-	var event events.DynamoDBEvent
-	for _, one := range records {
-		record := events.DynamoDBEventRecord{EventName: eventName(one.record), EventID: one.sequence, EventSourceArn: streamARN}
-		record.Change = events.DynamoDBStreamRecord{SequenceNumber: one.sequence, Keys: eventAttributes(one.record.key), NewImage: eventAttributes(one.record.item)}
-		event.Records = append(event.Records, record)
+func eventOf(records []entry[change]) []byte {
+	all := make([]any, len(records))
+	for i, one := range records {
+		all[i] = wireRecord(one)
+	}
+	event, err := json.Marshal(map[string]any{"Records": all})
+	if err != nil {
+		panic(err) // there is nothing in it that can't be written
 	}
 	return event
+}
+
+// wireRecord is a record as JSON. When it was made, the clock of whoever says so may be wrong.
+func wireRecord(one entry[change]) map[string]any {
+	random := dice(0, one.sequence, 0)
+	made := time.Now().Add(between(random, -time.Hour, time.Hour))
+	change := map[string]any{
+		"SequenceNumber": one.sequence, "Keys": wireItem(one.record.key), "ApproximateCreationDateTime": float64(made.UnixMilli()) / 1000,
+	}
+	if one.record.item != nil {
+		change["NewImage"] = wireItem(one.record.item)
+	}
+	return map[string]any{"eventID": one.sequence, "eventName": eventName(one.record), "eventSourceARN": streamARN, "dynamodb": change}
 }
 
 func eventName(c change) string {
@@ -181,20 +193,13 @@ func eventName(c change) string {
 	return "MODIFY"
 }
 
-func eventAttributes(item attrs) map[string]events.DynamoDBAttributeValue {
-	out := map[string]events.DynamoDBAttributeValue{}
-	for name, v := range item {
-		data, err := json.Marshal(wireForm(v))
-		if err != nil {
-			panic(err) // there is nothing in it that can't be written
-		}
-		var value events.DynamoDBAttributeValue
-		if err := json.Unmarshal(data, &value); err != nil {
-			panic(err)
-		}
-		out[name] = value
+// wireItem is an item as DynamoDB JSON.
+func wireItem(item attrs) map[string]any {
+	entries := map[string]any{}
+	for name, one := range item {
+		entries[name] = wireForm(one)
 	}
-	return out
+	return entries
 }
 
 // wireForm is a value as DynamoDB JSON.
@@ -223,62 +228,7 @@ func wireForm(v types.AttributeValue) map[string]any {
 		}
 		return map[string]any{"L": list}
 	case *types.AttributeValueMemberM:
-		entries := map[string]any{}
-		for name, one := range v.Value {
-			entries[name] = wireForm(one)
-		}
-		return map[string]any{"M": entries}
-	}
-	panic("an attribute of no known type")
-}
-
-// streamRecord is the record as the Streams API has it. When it was made, the clock of whoever says so may be wrong.
-func streamRecord(e entry[change]) streamtypes.Record {
-	random := dice(0, e.sequence, 0)
-	out := streamtypes.Record{EventID: &e.sequence, EventName: streamtypes.OperationType(eventName(e.record)), Dynamodb: &streamtypes.StreamRecord{
-		SequenceNumber: &e.sequence, Keys: streamAttributes(e.record.key),
-		ApproximateCreationDateTime: aws.Time(time.Now().Add(between(random, -time.Hour, time.Hour))),
-	}}
-	if e.record.item != nil {
-		out.Dynamodb.NewImage = streamAttributes(e.record.item)
-	}
-	return out
-}
-
-func streamAttributes(item attrs) map[string]streamtypes.AttributeValue {
-	out := make(map[string]streamtypes.AttributeValue, len(item))
-	for name, v := range item {
-		out[name] = streamValue(v)
-	}
-	return out
-}
-
-func streamValue(v types.AttributeValue) streamtypes.AttributeValue {
-	switch v := v.(type) {
-	case *types.AttributeValueMemberS:
-		return &streamtypes.AttributeValueMemberS{Value: v.Value}
-	case *types.AttributeValueMemberN:
-		return &streamtypes.AttributeValueMemberN{Value: v.Value}
-	case *types.AttributeValueMemberB:
-		return &streamtypes.AttributeValueMemberB{Value: v.Value}
-	case *types.AttributeValueMemberBOOL:
-		return &streamtypes.AttributeValueMemberBOOL{Value: v.Value}
-	case *types.AttributeValueMemberNULL:
-		return &streamtypes.AttributeValueMemberNULL{Value: v.Value}
-	case *types.AttributeValueMemberSS:
-		return &streamtypes.AttributeValueMemberSS{Value: v.Value}
-	case *types.AttributeValueMemberNS:
-		return &streamtypes.AttributeValueMemberNS{Value: v.Value}
-	case *types.AttributeValueMemberBS:
-		return &streamtypes.AttributeValueMemberBS{Value: v.Value}
-	case *types.AttributeValueMemberL:
-		list := make([]streamtypes.AttributeValue, len(v.Value))
-		for i, one := range v.Value {
-			list[i] = streamValue(one)
-		}
-		return &streamtypes.AttributeValueMemberL{Value: list}
-	case *types.AttributeValueMemberM:
-		return &streamtypes.AttributeValueMemberM{Value: streamAttributes(v.Value)}
+		return map[string]any{"M": wireItem(v.Value)}
 	}
 	panic("an attribute of no known type")
 }

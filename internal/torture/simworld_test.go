@@ -345,7 +345,7 @@ func (w *simWorld) replicate(follow context.Context) {
 				defer context.AfterFunc(follow, cancel)()
 			}
 			_, err := replicate.Run(ctx, replicate.Options{
-				Source: p.open(w.source), SourceTable: "source", Streams: &streams{p}, Target: p.open(w.target), TargetTable: "target",
+				Source: p.open(w.source), SourceTable: "source", Streams: p.openStreams(), Target: p.open(w.target), TargetTable: "target",
 				UntilIdle: idle, Checkpoint: file,
 			})
 			if idle == 0 && follow.Err() != nil && errors.Is(err, context.Canceled) {

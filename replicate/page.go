@@ -1,0 +1,218 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"reseal/internal/item"
+	"reseal/internal/jsonwalk"
+	"reseal/internal/wire"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+)
+
+// page is what an answer of GetRecords, or an event of a Lambda, holds.
+type page struct {
+	records []Record   // of one that can't be read only what could be
+	unread  *Unapplied // the first one that can't be read; nil: all can. It may lack a sequence number
+	next    *string    // NextShardIterator; nil: the shard has no more records and gets no more
+}
+
+// add adds a record, which can't be read for the reason in err.
+func (p *page) add(record Record, err error) {
+	if err != nil && p.unread == nil {
+		p.unread = &Unapplied{Index: len(p.records), Sequence: record.Sequence, Err: err}
+	}
+	p.records = append(p.records, record)
+}
+
+// getRecords makes one GetRecords request and reads its answer.
+func (t *tailer) getRecords(ctx context.Context, in *dynamodbstreams.GetRecordsInput) (page, error) {
+	client, is := wire.StreamsClient(t.options.Streams)
+	if !is {
+		out, err := t.options.Streams.GetRecords(ctx, in, onceStreams)
+		if err != nil {
+			return page{}, err
+		}
+		return convertPage(t.pair.Source.Schema, t.stream, out), nil
+	}
+	var exchange wire.Exchange
+	if _, err := client.GetRecords(ctx, in, onceStreams, exchange.UseStreams); err != nil {
+		return page{}, err
+	}
+	found, err := readPage(t.pair.Source.Schema, t.stream, exchange.Answer)
+	if err != nil {
+		return page{}, fmt.Errorf("read answer: %w", err)
+	}
+	return found, nil
+}
+
+// convertPage reads the answer of a client that isn't the SDK's.
+func convertPage(schema item.Schema, stream string, out *dynamodbstreams.GetRecordsOutput) page {
+	found := page{records: make([]Record, 0, len(out.Records)), next: out.NextShardIterator}
+	for _, record := range out.Records {
+		found.add(fromStream(schema, stream, record))
+	}
+	return found
+}
+
+// errNoRecords: an answer that lost its records must not pass for one that found none.
+var errNoRecords = errors.New("it is not whole: it has no Records, not even an empty list")
+
+// readPage reads an answer of GetRecords or an event of a Lambda, which tell of records in the same JSON. stream is the ARN for
+// records that don't say theirs. The images stay the bytes that they came in and share the text's memory; nothing else of the page
+// does. With an error the page has the records before it.
+func readPage(schema item.Schema, stream string, text []byte) (page, error) {
+	r := pageReader{Reader: jsonwalk.Reader{Data: text}, schema: schema, stream: stream}
+	err := r.Entries(r.entry)
+	if err == nil {
+		err = r.End()
+	}
+	if err == nil && !r.whole {
+		err = errNoRecords
+	}
+	return r.page, err
+}
+
+// pageReader reads a page, one record after the other.
+type pageReader struct {
+	jsonwalk.Reader
+	schema item.Schema
+	stream string
+	page   page
+	whole  bool // Records were there
+
+	record      Record // the one that is being read
+	keys, image item.Item
+	unread      error  // why it can't be
+	named       string // the last eventSourceARN
+}
+
+func (r *pageReader) entry(name []byte) (err error) {
+	switch string(name) {
+	case "Records":
+		if r.whole = !r.Null(); r.whole {
+			err = r.Elements(r.readRecord)
+		}
+	case "NextShardIterator":
+		if r.page.next = nil; !r.Null() {
+			var next string
+			next, err = r.PlainText()
+			r.page.next = &next
+		}
+	default:
+		err = r.Skip()
+	}
+	return err
+}
+
+func (r *pageReader) readRecord() error {
+	r.record, r.keys, r.image, r.unread = Record{Stream: r.stream}, item.Item{}, item.Item{}, nil
+	if !r.Null() {
+		if err := r.Entries(r.recordEntry); err != nil {
+			return err
+		}
+	}
+	err := r.unread
+	switch {
+	case r.record.Sequence == "":
+		err = errNoSequence
+	case err == nil:
+		err = r.record.fill(r.schema, r.keys, r.image)
+	}
+	r.page.add(r.record, err)
+	return nil
+}
+
+func (r *pageReader) recordEntry(name []byte) (err error) {
+	switch string(name) {
+	case "eventName":
+		r.record.Event, err = r.text(eventNames...)
+	case "eventSourceARN":
+		r.record.Stream, err = r.text(r.named)
+		r.named = r.record.Stream // most likely the next one's, too
+	case "dynamodb":
+		if !r.Null() {
+			err = r.Entries(r.changeEntry)
+		}
+	default:
+		err = r.Skip()
+	}
+	return err
+}
+
+func (r *pageReader) changeEntry(name []byte) (err error) {
+	switch string(name) {
+	case "SequenceNumber":
+		r.record.Sequence, err = r.text()
+	case "ApproximateCreationDateTime":
+		r.record.Made, err = r.epochSeconds()
+	case "Keys":
+		r.keys, err = r.readItem("keys")
+	case "NewImage":
+		r.image, err = r.readItem("new image")
+	default: // the old image, among others
+		err = r.Skip()
+	}
+	return err
+}
+
+// readItem takes an item. If that can't be read, the record can't, but those around it can.
+func (r *pageReader) readItem(what string) (item.Item, error) {
+	start := r.At
+	it, err := wire.Item(&r.Reader)
+	if err == nil {
+		return it, nil
+	}
+	if r.unread == nil {
+		r.unread = fmt.Errorf("read stream record's %s: %w", what, err)
+	}
+	r.At = start
+	return item.Item{}, r.Skip()
+}
+
+// text takes a string, or null, which is an empty one. Where it is one of those known, it takes no memory of its own.
+func (r *pageReader) text(known ...string) (string, error) {
+	if r.Null() {
+		return "", nil
+	}
+	raw, escaped, err := r.Text()
+	if err != nil {
+		return "", err
+	}
+	if raw, _, err = jsonwalk.Plain(raw, escaped, nil); err != nil {
+		return "", err
+	}
+	for _, one := range known {
+		if string(raw) == one {
+			return one, nil
+		}
+	}
+	return string(raw), nil
+}
+
+// epochSeconds takes a number of seconds since 1970, of which the SDK keeps milliseconds, or null. What is out of range is not known:
+// nothing but the lag that is shown goes by it.
+func (r *pageReader) epochSeconds() (time.Time, error) {
+	if r.Null() {
+		return time.Time{}, nil
+	}
+	text, err := r.Value()
+	if err != nil {
+		return time.Time{}, err
+	}
+	seconds, err := strconv.ParseFloat(string(text), 64)
+	const most = 1e12 // the year 33,658
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return time.Time{}, jsonwalk.ErrSyntax
+	case math.Abs(seconds) <= most:
+		return time.UnixMilli(int64(seconds * 1000)).UTC(), nil
+	default:
+		return time.Time{}, nil
+	}
+}
