@@ -109,26 +109,11 @@ var loadGenerators = []int{2, 4, 8, 16}
 
 // ceiling compares the wall time of a seed on a local engine with that of a bare load generator, which sends the same requests to
 // the same engine without knowing what they are.
-func (s *suite) ceiling(ctx context.Context) (err error) {
-	installed, err := engine.Install(ctx, os.Stderr)
-	if err != nil {
-		return err
-	}
-	e, err := engine.Start(ctx, installed.Binary)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, e.Stop()) }()
-	c := &contest{
-		url: e.URL(), items: 20_000, size: 600,
-		db: dynamodb.New(dynamodb.Options{
-			BaseEndpoint: aws.String(e.URL()), Region: "us-east-1", HTTPClient: call.WholeAnswers(http.DefaultClient),
-			Credentials: awscredentials.NewStaticCredentialsProvider("bench", "bench", ""),
-		}),
-	}
-	if err := c.fill(ctx); err != nil {
-		return fmt.Errorf("fill source: %w", err)
-	}
+func (s *suite) ceiling(ctx context.Context) error {
+	return onEngine(ctx, 20_000, func(c *contest) error { return s.ceilingOf(ctx, c) })
+}
+
+func (s *suite) ceilingOf(ctx context.Context, c *contest) error {
 	list, err := c.record(ctx)
 	if err != nil {
 		return fmt.Errorf("record seed: %w", err)
@@ -167,6 +152,30 @@ func (s *suite) ceiling(ctx context.Context) (err error) {
 	return nil
 }
 
+// onEngine calls f with a source of so many items, on a local engine that it starts.
+func onEngine(ctx context.Context, items int, f func(*contest) error) (err error) {
+	installed, err := engine.Install(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	e, err := engine.Start(ctx, installed.Binary)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Stop()) }()
+	c := &contest{
+		url: e.URL(), items: items, size: 600,
+		db: dynamodb.New(dynamodb.Options{
+			BaseEndpoint: aws.String(e.URL()), Region: "us-east-1", HTTPClient: call.WholeAnswers(http.DefaultClient),
+			Credentials: awscredentials.NewStaticCredentialsProvider("bench", "bench", ""),
+		}),
+	}
+	if err := c.fill(ctx); err != nil {
+		return fmt.Errorf("fill source: %w", err)
+	}
+	return f(c)
+}
+
 // contest is the tables on the local engine.
 type contest struct {
 	url         string
@@ -179,8 +188,8 @@ func (c *contest) segments() int { return 8 }
 func (c *contest) create(ctx context.Context, name string) error {
 	_, err := c.db.CreateTable(ctx, &dynamodb.CreateTableInput{
 		TableName: &name, BillingMode: types.BillingModePayPerRequest,
-		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("k"), KeyType: types.KeyTypeHash}},
-		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("k"), AttributeType: types.ScalarAttributeTypeS}},
+		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String(keyName), KeyType: types.KeyTypeHash}},
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String(keyName), AttributeType: types.ScalarAttributeTypeS}},
 	})
 	return err
 }

@@ -42,6 +42,8 @@ type job struct {
 // jobs are the things that are measured.
 var jobs = map[string]func(context.Context, job) error{
 	"plain":            plainCopy,
+	"put each":         putEach,
+	"get each":         getEach,
 	"seed":             func(ctx context.Context, j job) error { return seedTables(ctx, j, seed.RecheckAll) },
 	"seed, no recheck": func(ctx context.Context, j job) error { return seedTables(ctx, j, seed.RecheckOff) },
 	"verify":           verifyTables,
@@ -98,17 +100,21 @@ func report(wall time.Duration) error {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return fmt.Errorf("get resource usage: %w", err)
 	}
-	peak := usage.Maxrss
-	if runtime.GOOS != "darwin" {
-		peak *= 1024 // there it is in bytes already
-	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	return json.NewEncoder(os.Stdout).Encode(outcome{
 		WallSeconds:      wall.Seconds(),
 		ProcessorSeconds: time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds(),
-		PeakBytes:        int64(peak), Allocations: memory.Mallocs, AllocatedBytes: memory.TotalAlloc,
+		PeakBytes:        peak(&usage), Allocations: memory.Mallocs, AllocatedBytes: memory.TotalAlloc,
 	})
+}
+
+// peak is the most memory that was resident at a time, in bytes.
+func peak(usage *syscall.Rusage) int64 {
+	if runtime.GOOS == "darwin" {
+		return int64(usage.Maxrss) // in bytes already
+	}
+	return int64(usage.Maxrss) * 1024
 }
 
 // serve answers requests until standard input ends, at the address that it prints.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"reflect"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -63,13 +64,16 @@ func plainSegment(ctx context.Context, db *dynamodb.Client, j job, segment int) 
 	return nil
 }
 
+// keyName is the hash key of the tables.
+const keyName = "k"
+
 // emptyCalls makes calls that carry next to nothing: what a request costs the SDK at the least.
 func emptyCalls(ctx context.Context, j job) error {
 	db, err := plainClient(ctx, j.url)
 	if err != nil {
 		return err
 	}
-	key := map[string]types.AttributeValue{"k": &types.AttributeValueMemberS{Value: "0000000001"}}
+	key := map[string]types.AttributeValue{keyName: &types.AttributeValueMemberS{Value: "0000000001"}}
 	in := &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{j.target: {{DeleteRequest: &types.DeleteRequest{Key: key}}}}}
 	group, ctx := errgroup.WithContext(ctx)
 	for range j.segments {
@@ -87,4 +91,63 @@ func emptyCalls(ctx context.Context, j job) error {
 		})
 	}
 	return group.Wait()
+}
+
+// forEach calls f with each item of a table, one after the other.
+func forEach(ctx context.Context, db *dynamodb.Client, name string, f func(map[string]types.AttributeValue) error) error {
+	pages := dynamodb.NewScanPaginator(db, &dynamodb.ScanInput{TableName: &name})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, it := range page.Items {
+			if err := f(it); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// putEach copies item by item.
+func putEach(ctx context.Context, j job) error {
+	db, err := plainClient(ctx, j.url)
+	if err != nil {
+		return err
+	}
+	return forEach(ctx, db, j.source, func(it map[string]types.AttributeValue) error {
+		_, err := db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &j.target, Item: it})
+		return err
+	})
+}
+
+// getEach looks up each item of the source in the target, and compares the numbers of items, for those that only the target has.
+func getEach(ctx context.Context, j job) error {
+	db, err := plainClient(ctx, j.url)
+	if err != nil {
+		return err
+	}
+	sources, targets := 0, 0
+	err = forEach(ctx, db, j.source, func(it map[string]types.AttributeValue) error {
+		sources++
+		out, err := db.GetItem(ctx, &dynamodb.GetItemInput{
+			TableName: &j.target, Key: map[string]types.AttributeValue{keyName: it[keyName]}, ConsistentRead: aws.Bool(true),
+		})
+		if err == nil && !reflect.DeepEqual(it, out.Item) {
+			err = errNoMatch
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = forEach(ctx, db, j.target, func(map[string]types.AttributeValue) error {
+		targets++
+		return nil
+	})
+	if err == nil && sources != targets {
+		err = errNoMatch
+	}
+	return err
 }

@@ -61,6 +61,7 @@ var parts = []part{
 	{"client", (*suite).client},
 	{"scaling", (*suite).scaling},
 	{"ceiling", (*suite).ceiling},
+	{"peers", (*suite).peers},
 }
 
 func main() {
@@ -71,7 +72,7 @@ func main() {
 		}
 		return
 	}
-	only := flag.String("only", "", "run only these parts, separated by commas: client, scaling, ceiling")
+	only := flag.String("only", "", "run only these parts, separated by commas: client, scaling, ceiling, peers")
 	long := flag.Bool("long", false, "up to 10^7 items")
 	rounds := flag.Int("rounds", 3, "take each measurement so many times, and the best of them")
 	path := flag.String("json", "", "write the figures to this file")
