@@ -9,9 +9,10 @@ ERRCHECK    := github.com/kisielk/errcheck@v1.30.0
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOLICENSES  := github.com/google/go-licenses@v1.6.0
-TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))_$(notdir $(GOLICENSES))))
+BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))_$(notdir $(GOLICENSES))_$(notdir $(BENCHSTAT))))
 
-.PHONY: help build lambda demo test bench torture mutants browser fuzz lint vuln licences clean
+.PHONY: help build lambda demo test bench codec torture mutants browser fuzz lint vuln licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,7 +37,7 @@ ON_ENGINE = $$($(GO) list -f '{{$$p := .ImportPath}}{{range .TestImports}}{{if e
 test: browser ## run all tests, with the race detector
 ifeq ($(ENGINE),dynoxide)
 	$(GO) test -race -timeout $(if $(RESEAL_LONG),120m,30m) ./...
-	$(GO) test -timeout $(if $(RESEAL_LONG),60m,10m) -p 1 -run '^Test(Pace|Memory)' ./seed ./cmd/reseal
+	$(GO) test -timeout $(if $(RESEAL_LONG),60m,10m) -p 1 -run '^Test(Pace|Memory)' ./internal/item ./seed ./cmd/reseal
 else
 	$(GO) test -timeout 30m -skip '^Test(Pace|Memory)' ./internal/testkit ./internal/engine/ministack $(ON_ENGINE)
 endif
@@ -50,14 +51,23 @@ browser: ## install chromium and its driver, if they are missing and apt-get is 
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null || \
 		echo "chromium can't be installed: the report page is not tested in a browser"
 
-# Parts: client, scaling, ceiling. "make bench ONLY=client ROUNDS=5 LONG=1 JSON=figures.json" takes what is given of it.
+# Parts: client, scaling, ceiling, peers (which takes Python 3.11 with pip and venv, too). "make bench ONLY=client ROUNDS=5 LONG=1 JSON=figures.json" takes what is given of it.
 ONLY ?=
 ROUNDS ?= 3
 JSON ?=
 LONG ?=
-bench: ## measure reseal beside a plain SDK loop and a bare load generator, as ratios
+bench: ## measure reseal beside a plain SDK loop, a bare load generator and dynamodump, as ratios
 	$(GO) build -trimpath -o bin/bench ./internal/bench
 	bin/bench -rounds $(ROUNDS) $(if $(ONLY),-only $(ONLY)) $(if $(JSON),-json $(JSON)) $(if $(LONG),-long) 2>bin/bench.log || { tail -n 5 bin/bench.log >&2; exit 1; }
+
+# The times of another machine mean little, but allocations are the same everywhere. "make codec KEEP=1" makes the figures of this run
+# the ones to compare with.
+KEEP ?=
+CODEC := internal/item/testdata/codec.txt
+codec: $(TOOLSET) ## measure how items are read, and compare that with the figures in the repository
+	$(GO) test -run '^$$' -bench '^Benchmark(Cut|Digest|Equal|KeyOf|Sizes|Page)$$' -benchmem -count 8 ./internal/item ./replicate >bin/codec.txt
+	$(if $(KEEP),cp bin/codec.txt $(CODEC))
+	$(TOOLS)/benchstat $(CODEC) bin/codec.txt
 
 # Go fuzzes one target at a time. What a target finds goes to the testdata/fuzz folder beside it, and from then on is a test.
 FUZZTIME ?= 1m
@@ -104,7 +114,7 @@ licences: $(TOOLSET) ## check the licences of all that reseal is built with
 $(TOOLSET):
 	mkdir -p $(TOOLS)
 	rm -f $(TOOLS)/.installed-*
-	for tool in $(STATICCHECK) $(ERRCHECK) $(GOFUMPT) $(GOVULNCHECK) $(GOLICENSES); do GOBIN=$(abspath $(TOOLS)) $(GO) install $$tool || exit 1; done
+	for tool in $(STATICCHECK) $(ERRCHECK) $(GOFUMPT) $(GOVULNCHECK) $(GOLICENSES) $(BENCHSTAT); do GOBIN=$(abspath $(TOOLS)) $(GO) install $$tool || exit 1; done
 	touch $@
 
 clean: ## remove what was built

@@ -1,6 +1,9 @@
 package item
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+)
 
 // benchItem is a row like those in most tables: a dozen scalars, a small list
 // and a map, about 300 bytes.
@@ -12,6 +15,54 @@ func benchItem() Item {
 		"thumbnail": bin(make([]byte, 64)...), "tags": listOf(str("capital"), str("town"), num("3")),
 		"modified": mapOf(attrs{"by": str("import"), "at": num("1700000000")}),
 	})
+}
+
+// cutAll cuts a list of items as they are in an answer.
+func cutAll(text []byte) (items int, err error) {
+	for len(text) > 0 {
+		_, rest, err := Cut(text)
+		if err != nil {
+			return items, err
+		}
+		text = rest
+		items++
+	}
+	return items, nil
+}
+
+func BenchmarkCut(b *testing.B) {
+	text := bytes.Repeat(benchItem().JSON(), 100)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if n, err := cutAll(text); err != nil || n != 100 {
+			b.Fatal(n, err)
+		}
+	}
+}
+
+func BenchmarkEqual(b *testing.B) {
+	for name, other := range map[string]Item{"same": benchItem().Clone(), "respelled": respelled()} {
+		b.Run(name, func(b *testing.B) {
+			it := benchItem()
+			b.ReportAllocs()
+			for b.Loop() {
+				if same, err := Equal(it, other); err != nil || !same {
+					b.Fatal(same, err)
+				}
+			}
+		})
+	}
+}
+
+// respelled is the same item, with a number in other words.
+func respelled() Item {
+	text := bytes.Replace(benchItem().JSON(), []byte(`"20430"`), []byte(`"2043E1"`), 1)
+	it, err := Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return it
 }
 
 func BenchmarkDigest(b *testing.B) {
