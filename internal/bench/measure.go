@@ -113,7 +113,7 @@ func (s *suite) client(ctx context.Context) error {
 
 func (s *suite) clientAt(ctx context.Context, url string, size, items int) error {
 	var plain *figure
-	for _, what := range []string{"plain", "seed, no recheck", "seed", "verify", "floor"} {
+	for _, what := range []string{"plain", plainAsIs, "seed, no recheck", "seed", "verify", "floor"} {
 		out, err := s.measure(ctx, what, "-url", url, "-calls", strconv.Itoa(items/batchSize))
 		if err != nil {
 			return err
