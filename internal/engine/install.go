@@ -57,6 +57,7 @@ func Install(ctx context.Context, log io.Writer) (Installation, error) {
 		return Installation{}, err
 	}
 	dir, err := Folder{
+		Kind:     "engine",
 		What:     fmt.Sprintf("the local engine (%s) and its data set", name),
 		Tool:     "npm",
 		Contents: [][]byte{packageJSON, packageLock},
@@ -72,7 +73,8 @@ func Install(ctx context.Context, log io.Writer) (Installation, error) {
 
 // Folder is a folder in the user's cache that holds something installed.
 type Folder struct {
-	What     string   // is installed, for the log
+	Kind     string   // of thing, which its name begins with
+	What     string   // is installed, for the log and the errors
 	Tool     string   // the package manager
 	Contents [][]byte // what says exactly what is in it
 	Complete func(dir string) bool
@@ -93,7 +95,7 @@ func (f Folder) Install(ctx context.Context, log io.Writer) (string, error) {
 		digest.Write(content)
 	}
 	parent := filepath.Join(cache, "reseal")
-	dir := filepath.Join(parent, "engine-"+hex.EncodeToString(digest.Sum(nil))[:12])
+	dir := filepath.Join(parent, f.Kind+"-"+hex.EncodeToString(digest.Sum(nil))[:12])
 	if f.Complete(dir) {
 		return dir, nil
 	}
@@ -102,7 +104,7 @@ func (f Folder) Install(ctx context.Context, log io.Writer) (string, error) {
 	}
 	_, _ = fmt.Fprintf(log, "installing %s with %s\n", f.What, f.Tool)
 	if err := f.install(ctx, parent, dir); err != nil {
-		return "", err
+		return "", fmt.Errorf("install %s: %w", f.What, err)
 	}
 	_, _ = fmt.Fprintf(log, "installed %s in %s\n", f.What, dir)
 	return dir, nil
@@ -115,11 +117,11 @@ func (f Folder) Install(ctx context.Context, log io.Writer) (string, error) {
 //  3. If dir has appeared meanwhile, the rename fails: another process was faster, and its result is as good.
 func (f Folder) install(ctx context.Context, parent, dir string) (err error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return fmt.Errorf("install local engine: %w", err)
+		return err
 	}
 	work, err := os.MkdirTemp(parent, "installing-")
 	if err != nil {
-		return fmt.Errorf("install local engine: %w", err)
+		return err
 	}
 	defer func() {
 		// After the rename there is nothing left to remove, and RemoveAll says nil.
@@ -131,16 +133,16 @@ func (f Folder) install(ctx context.Context, parent, dir string) (err error) {
 		return err
 	}
 	if !f.Complete(work) {
-		return fmt.Errorf("install local engine: %s put no engine for this platform in place (%s): %s", f.Tool, f.What, f.Remedy)
+		return fmt.Errorf("%s put nothing for this platform in place: %s", f.Tool, f.Remedy)
 	}
 	if err := os.Rename(work, dir); err != nil {
 		if f.Complete(dir) {
 			return nil
 		}
 		if _, statErr := os.Stat(dir); statErr == nil {
-			return fmt.Errorf("install local engine: %s is damaged: delete it and try again", dir)
+			return fmt.Errorf("%s is damaged: delete it and try again", dir)
 		}
-		return fmt.Errorf("install local engine: %w", err)
+		return err
 	}
 	return nil
 }
@@ -149,11 +151,11 @@ func (f Folder) install(ctx context.Context, parent, dir string) (err error) {
 func fillWithNPM(ctx context.Context, dir string) error {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
-		return fmt.Errorf("install local engine: npm not found: install Node.js with npm, or %s", remedy)
+		return fmt.Errorf("npm not found: install Node.js with npm, or %s", remedy)
 	}
 	for name, content := range map[string][]byte{"package.json": packageJSON, "package-lock.json": packageLock} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			return fmt.Errorf("install local engine: %w", err)
+			return err
 		}
 	}
 	cmd := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
@@ -172,12 +174,12 @@ func RunInstaller(ctx context.Context, cmd *exec.Cmd, name, remedy string) error
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("install local engine: %w", ctx.Err())
+		return ctx.Err()
 	case errors.Is(err, exec.ErrWaitDelay):
 		// It itself ended well.
 		return nil
 	default:
-		return fmt.Errorf("install local engine: %s: %w: %s; or %s", name, err, oneLine(output.String()), remedy)
+		return fmt.Errorf("%s: %w: %s; or %s", name, err, oneLine(output.String()), remedy)
 	}
 }
 

@@ -138,7 +138,7 @@ func TestInstallNPMLeavesOutTheEngine(t *testing.T) {
 	cache := emptyCache(t)
 	fakeNPM(t, "exit 0")
 	_, err := Install(t.Context(), nil)
-	mustFail(t, cache, err, "no engine for this platform", "--endpoint-url")
+	mustFail(t, cache, err, "nothing for this platform", "--endpoint-url")
 }
 
 func TestInstallCancelled(t *testing.T) {
