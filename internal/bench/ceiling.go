@@ -147,7 +147,7 @@ func (s *suite) ceilingOf(ctx context.Context, c *contest) error {
 	f := figure{Part: "ceiling", What: "bare load generator", Items: c.items, Size: c.size, outcome: outcome{WallSeconds: bare.Seconds()}}
 	s.figures = append(s.figures, f)
 	s.figures = append(s.figures, figure{
-		Part: "ceiling", What: "seed", Items: c.items, Size: c.size, outcome: seeded, Ratio: seeded.WallSeconds / bare.Seconds(), Of: "bare load generator (wall time)",
+		Part: "ceiling", What: "seed", Items: c.items, Size: c.size, outcome: seeded, WallRatio: seeded.WallSeconds / bare.Seconds(), Of: "bare load generator",
 	})
 	return nil
 }

@@ -27,8 +27,9 @@ type figure struct {
 	Items int    `json:"items"`
 	Size  int    `json:"size"` // of an item, bytes
 	outcome
-	Ratio float64 `json:"ratio,omitempty"` // to the part's yardstick, see Of
-	Of    string  `json:"of,omitempty"`
+	Ratio     float64 `json:"ratio,omitempty"`      // of processor time per item to that of the part's yardstick, see Of
+	WallRatio float64 `json:"wall_ratio,omitempty"` // of wall time
+	Of        string  `json:"of,omitempty"`
 }
 
 // outcome is what a process tells of itself.
@@ -47,6 +48,7 @@ func (f figure) perItem() float64 { return f.ProcessorSeconds / float64(f.Items)
 type suite struct {
 	log     io.Writer
 	figures []figure
+	notes   []string
 	long    bool
 	rounds  int
 }
@@ -109,12 +111,15 @@ func (s *suite) run(ctx context.Context, only string) error {
 		if len(wanted) > 0 && !slices.Contains(wanted, part.name) {
 			continue
 		}
-		first := len(s.figures)
+		first, firstNote := len(s.figures), len(s.notes)
 		if err := part.run(s, ctx); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 		if err := s.print(part.name, s.figures[first:]); err != nil {
 			return err
+		}
+		for _, note := range s.notes[firstNote:] {
+			fmt.Println(note)
 		}
 	}
 	return nil
@@ -123,15 +128,18 @@ func (s *suite) run(ctx context.Context, only string) error {
 // print writes the figures of one part as a table.
 func (s *suite) print(part string, figures []figure) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, err := fmt.Fprintf(w, "\n%s\twhat\tbytes\titems\ts\tCPU us/item\tallocs/item\tpeak MB\tratio\tof\t\n", part)
-	for _, f := range figures {
-		ratio := ""
-		if f.Of != "" {
-			ratio = fmt.Sprintf("%.2f", f.Ratio)
+	_, err := fmt.Fprintf(w, "\n%s\twhat\tbytes\titems\ts\tCPU us/item\tallocs/item\tpeak MB\tCPU ratio\twall ratio\tof\t\n", part)
+	known := func(format string, value float64) string { // "" for what was not measured
+		if value == 0 {
+			return ""
 		}
+		return fmt.Sprintf(format, value)
+	}
+	for _, f := range figures {
 		if err == nil {
-			_, err = fmt.Fprintf(w, "\t%s\t%d\t%d\t%.2f\t%.2f\t%.1f\t%.0f\t%s\t%s\t\n",
-				f.What, f.Size, f.Items, f.WallSeconds, f.perItem(), float64(f.Allocations)/float64(f.Items), float64(f.PeakBytes)/1e6, ratio, f.Of)
+			_, err = fmt.Fprintf(w, "\t%s\t%d\t%d\t%.2f\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
+				f.What, f.Size, f.Items, f.WallSeconds, known("%.2f", f.perItem()), known("%.1f", float64(f.Allocations)/float64(f.Items)),
+				known("%.0f", float64(f.PeakBytes)/1e6), known("%.2f", f.Ratio), known("%.2f", f.WallRatio), f.Of)
 		}
 	}
 	if err == nil {
@@ -140,13 +148,19 @@ func (s *suite) print(part string, figures []figure) error {
 	return err
 }
 
+// note adds what is to be known of a part's figures.
+func (s *suite) note(format string, args ...any) {
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
+
 func (s *suite) write(path string) error {
 	data, err := json.MarshalIndent(struct {
 		Go, OS, Architecture string
 		Cores                int
 		Made                 time.Time
 		Figures              []figure
-	}{runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC(), s.figures}, "", " ")
+		Notes                []string
+	}{runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC(), s.figures, s.notes}, "", " ")
 	if err != nil {
 		return fmt.Errorf("write figures: %w", err)
 	}

@@ -2,175 +2,136 @@ package main
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"syscall"
-	"time"
-
-	"reseal/internal/python"
 )
 
-//go:embed dynamodump/requirements.txt
-var dynamodumpRequirements []byte
-
-// peers has other ways copy and compare the tables that reseal does, on the same engine, and checks that each copy is one.
-func (s *suite) peers(ctx context.Context) error {
-	return onEngine(ctx, 20_000, func(c *contest) error {
-		if err := s.copies(ctx, c); err != nil {
-			return err
-		}
-		return s.comparisons(ctx, c)
-	})
+// peer is one way to copy a table, and to compare the copy with it.
+type peer struct {
+	copy, compare work // compare.run is nil if it has no comparison of its own
 }
 
-// copies leaves the target as a copy of the source.
-func (s *suite) copies(ctx context.Context, c *contest) error {
-	own := []string{"-url", c.url, "-segments", strconv.Itoa(c.segments())}
-	ways := []way{
-		{"seed", s.own("seed", own...)},
-		{"seed, no recheck", s.own("seed, no recheck", own...)},
-		{"plain SDK loop", s.own("plain", own...)},
-		{"one PutItem an item", s.own("put each", own...)},
-		{"dynamodump, backup and restore", dynamodump(c, dumpSource, restore)},
-	}
-	return s.compete(ctx, c, ways, func() error { return c.emptyTarget(ctx) }, func(w way) error {
-		if _, err := s.measure(ctx, "verify", own...); err != nil {
-			return fmt.Errorf("check the copy of %s: %w", w.name, err)
-		}
-		return nil
-	})
-}
-
-// comparisons compares the target with the source, which are the same.
-func (s *suite) comparisons(ctx context.Context, c *contest) error {
-	own := []string{"-url", c.url, "-segments", strconv.Itoa(c.segments())}
-	nothing := func() error { return nil }
-	return s.compete(ctx, c, []way{
-		{"verify", s.own("verify", own...)},
-		{"one GetItem an item", s.own("get each", own...)},
-		{"dynamodump, two backups and a script", dynamodump(c, dumpSource, dumpTarget, compare)},
-	}, nothing, func(way) error { return nil })
-}
-
-// way is one way to do a job.
-type way struct {
-	name string
+// work is what a figure is about.
+type work struct {
+	what string
 	run  func(context.Context) (outcome, error)
 }
 
-// compete measures the ways one after the other, with the wall time of the first as the yardstick. A way that isn't to be had on this
-// machine is left out, and the log says why.
-func (s *suite) compete(ctx context.Context, c *contest, ways []way, before func() error, check func(way) error) error {
-	first := 0.0
-	for i, w := range ways {
-		if err := before(); err != nil {
-			return err
-		}
-		out, err := w.run(ctx)
-		if errors.Is(err, errNotHere) {
-			fmt.Printf("\n%s is left out: %v\n", w.name, err)
-			continue
-		}
+// errNoComparison says that a peer doesn't find equal tables to be equal.
+var errNoComparison = errors.New("it finds differences between tables that are equal")
+
+// peers has other tools copy and compare the tables that reseal does, on the same engine.
+func (s *suite) peers(ctx context.Context) error {
+	return onEngine(ctx, 20_000, func(c *contest) error {
+		list, err := s.addDynamodump(ctx, c, s.own(c))
 		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
-		}
-		if err := check(w); err != nil {
 			return err
 		}
-		f := figure{Part: "peers", What: w.name, Items: c.items, Size: c.size, outcome: out}
-		if i == 0 {
-			first = out.WallSeconds
-		} else {
-			f.Ratio, f.Of = out.WallSeconds/first, ways[0].name+" (wall time)"
+		return s.compete(ctx, c, list)
+	})
+}
+
+// addDynamodump appends the tool to the peers. If it can't be had on this machine, it is left out, and that is noted.
+func (s *suite) addDynamodump(ctx context.Context, c *contest, list []peer) ([]peer, error) {
+	tool, err := newDynamodump(ctx, c)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		s.note("dynamodump was left out: %v", err)
+		return list, nil
+	}
+	s.note("%s", dynamodumpNote)
+	return append(list, tool.peer()), nil
+}
+
+// own are the peers that are part of this program; the first is the yardstick of all.
+func (s *suite) own(c *contest) []peer {
+	job := func(what string) work {
+		return work{what, func(ctx context.Context) (outcome, error) {
+			once := suite{log: s.log, rounds: 1}
+			return once.measure(ctx, what, "-url", c.url, "-segments", strconv.Itoa(c.segments()))
+		}}
+	}
+	return []peer{
+		{copy: job("seed"), compare: job("verify")},
+		{copy: job("seed, no recheck")},
+		{copy: job("plain")},
+		{copy: job("put each"), compare: job("get each")},
+	}
+}
+
+// compete measures the peers in turns, since the machine has its moods. It fails if a copy isn't one.
+func (s *suite) compete(ctx context.Context, c *contest, peers []peer) error {
+	copies, comparisons := make([]outcome, len(peers)), make([]outcome, len(peers))
+	for range s.rounds {
+		for i := range peers {
+			if err := c.emptyTarget(ctx); err != nil {
+				return err
+			}
+			if err := peers[i].copy.add(ctx, &copies[i]); err != nil {
+				return err
+			}
+			if err := c.check(ctx); err != nil {
+				return fmt.Errorf("check the copy of %s: %w", peers[i].copy.what, err)
+			}
+			err := peers[i].compare.add(ctx, &comparisons[i])
+			if errors.Is(err, errNoComparison) {
+				s.note("none: %v", err)
+				peers[i].compare.run, err = nil, nil
+			}
+			if err != nil {
+				return err
+			}
 		}
-		s.figures = append(s.figures, f)
+	}
+	var first figure
+	for i, p := range peers {
+		first = s.rank(figure{What: p.copy.what, Items: c.items, Size: c.size, outcome: copies[i]}, first)
+	}
+	first = figure{}
+	for i, p := range peers {
+		if p.compare.run != nil {
+			first = s.rank(figure{What: p.compare.what, Items: c.items, Size: c.size, outcome: comparisons[i]}, first)
+		}
 	}
 	return nil
 }
 
-// own is a way that this program has itself.
-func (s *suite) own(job string, args ...string) func(context.Context) (outcome, error) {
-	return func(ctx context.Context) (outcome, error) {
-		once := suite{log: s.log, rounds: 1}
-		return once.measure(ctx, job, args...)
+// add does the work, if there is any, and takes what it took for the best if it is.
+func (w work) add(ctx context.Context, best *outcome) error {
+	if w.run == nil {
+		return nil
 	}
-}
-
-// errNotHere says that a way can't be gone on this machine.
-var errNotHere = errors.New("not on this machine")
-
-// step is a command of a way that goes by dynamodump. It is run in an empty folder, which it shares with the other steps.
-type step func(interpreter string, host *url.URL) []string
-
-func dumpSource(interpreter string, host *url.URL) []string {
-	return append(dump(interpreter, host), "-m", "backup", "-s", "source")
-}
-
-func dumpTarget(interpreter string, host *url.URL) []string {
-	return append(dump(interpreter, host), "-m", "backup", "-s", "target")
-}
-
-// restore is told not to touch the table but for its items, so that there is nothing that it has to wait for.
-func restore(interpreter string, host *url.URL) []string {
-	return append(dump(interpreter, host), "-m", "restore", "-s", "source", "-d", "target", "--dataOnly", "--skipThroughputUpdate", "--noConfirm")
-}
-
-// dump is dynamodump with what all steps have.
-func dump(interpreter string, host *url.URL) []string {
-	return []string{
-		interpreter, filepath.Join(filepath.Dir(interpreter), "dynamodump"), "-r", "local", "--host", host.Hostname(), "--port", host.Port(),
-		"--accessKey", "bench", "--secretKey", "bench", "--log", "WARNING",
+	out, err := w.run(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.what, err)
 	}
-}
-
-//go:embed dynamodump/compare.py
-var compareBackups string
-
-// compare is what one has to write oneself: a table gives its items in an order of its own, so that diff is no help.
-func compare(interpreter string, _ *url.URL) []string {
-	return []string{interpreter, "-c", compareBackups}
-}
-
-// dynamodump is a way that has the steps one after the other.
-func dynamodump(c *contest, steps ...step) func(context.Context) (outcome, error) {
-	return func(ctx context.Context) (out outcome, err error) {
-		interpreter, err := python.Environment{What: "dynamodump", Requirements: dynamodumpRequirements}.Install(ctx, os.Stderr)
-		if err != nil {
-			return outcome{}, fmt.Errorf("%w: %w", errNotHere, err)
-		}
-		host, err := url.Parse(c.url)
-		if err != nil {
-			return outcome{}, err
-		}
-		folder, err := os.MkdirTemp("", "reseal-bench-")
-		if err != nil {
-			return outcome{}, err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-		for _, step := range steps {
-			args := step(interpreter, host)
-			cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-			cmd.Dir, cmd.Stderr = folder, os.Stderr
-			// An empty name is one that isn't there, to boto3.
-			cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "AWS_PROFILE=") })
-			start := time.Now()
-			if err := cmd.Run(); err != nil {
-				return outcome{}, fmt.Errorf("%s: %w", args[0], err)
-			}
-			out.WallSeconds += time.Since(start).Seconds()
-			out.ProcessorSeconds += (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-			if usage, is := cmd.ProcessState.SysUsage().(*syscall.Rusage); is {
-				out.PeakBytes = max(out.PeakBytes, peak(usage))
-			}
-		}
-		return out, nil
+	if *best == (outcome{}) {
+		*best = out
 	}
+	best.WallSeconds = min(best.WallSeconds, out.WallSeconds)
+	best.ProcessorSeconds = min(best.ProcessorSeconds, out.ProcessorSeconds)
+	best.PeakBytes = min(best.PeakBytes, out.PeakBytes)
+	best.Allocations = min(best.Allocations, out.Allocations)
+	best.AllocatedBytes = min(best.AllocatedBytes, out.AllocatedBytes)
+	return nil
+}
+
+// rank takes in a figure beside the first of its kind, which it returns; if there is none, it is the one.
+func (s *suite) rank(f, first figure) figure {
+	f.Part = "peers"
+	if first.What == "" {
+		s.add(f, nil)
+		return f
+	}
+	f.WallRatio = f.WallSeconds / first.WallSeconds
+	s.add(f, &first)
+	return first
+}
+
+// check tells whether the target is a copy of the source. It is not measured.
+func (c *contest) check(ctx context.Context) error {
+	return verifyTables(ctx, job{url: c.url, source: "source", target: "target", segments: c.segments()})
 }
