@@ -1,6 +1,6 @@
 # Everything that these targets need beyond Go 1.26, Node.js with npm and (for the tests) Python 3.11 with pip and venv is installed by
-# them, at the versions named here, in internal/engine/npm/package-lock.json, internal/engine/ministack/requirements.txt and
-# internal/testkit/python/requirements.txt, and cached.
+# them, at the versions named here, in internal/engine/npm/package-lock.json and in the requirements.txt of internal/engine/ministack,
+# internal/testkit/python and internal/bench/dynamodump, and cached.
 GO ?= go
 TOOLS := bin/tools
 
@@ -28,7 +28,7 @@ demo: build ## play the whole job on a local engine, with real data and live wri
 
 # Pace and memory are another matter with the race detector: those tests run by themselves, one package at a time. With
 # RESEAL_LONG=1 the memory is measured with 2,000,000 items, and verify's live traffic takes three quarters of an hour. With
-# ENGINE=ministack (Python 3.11 with pip) the tests that need an engine, and only they, run on that one, without the race detector and
+# ENGINE=ministack (Python 3.11 with pip and venv) the tests that need an engine, and only they, run on that one, without the race detector and
 # without those of pace and memory.
 ENGINE ?= dynoxide
 export RESEAL_TEST_ENGINE := $(ENGINE)
@@ -51,7 +51,8 @@ browser: ## install chromium and its driver, if they are missing and apt-get is 
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null || \
 		echo "chromium can't be installed: the report page is not tested in a browser"
 
-# Parts: client, scaling, ceiling, peers (which takes Python 3.11 with pip and venv, too). "make bench ONLY=client ROUNDS=5 LONG=1 JSON=figures.json" takes what is given of it.
+# Parts: client, scaling, ceiling, peers (where there is no Python, without dynamodump). "make bench ONLY=client ROUNDS=5 LONG=1
+# JSON=figures.json" takes what is given of it.
 ONLY ?=
 ROUNDS ?= 3
 JSON ?=
@@ -60,14 +61,15 @@ bench: ## measure reseal beside a plain SDK loop, a bare load generator and dyna
 	$(GO) build -trimpath -o bin/bench ./internal/bench
 	bin/bench -rounds $(ROUNDS) $(if $(ONLY),-only $(ONLY)) $(if $(JSON),-json $(JSON)) $(if $(LONG),-long) 2>bin/bench.log || { tail -n 5 bin/bench.log >&2; exit 1; }
 
-# The times of another machine mean little, but allocations are the same everywhere. "make codec KEEP=1" makes the figures of this run
-# the ones to compare with.
+# The committed figures say on what machine they were measured: times are to be compared on a like one only, allocations anywhere
+# ("make test" fails if what is done to every item begins to allocate). "make codec KEEP=1" then puts this run's in their place.
 KEEP ?=
 CODEC := internal/item/testdata/codec.txt
-codec: $(TOOLSET) ## measure how items are read, and compare that with the figures in the repository
-	$(GO) test -run '^$$' -bench '^Benchmark(Cut|Digest|Equal|KeyOf|Sizes|Page)$$' -benchmem -count 8 ./internal/item ./replicate >bin/codec.txt
+codec: $(TOOLSET) ## measure how items are read and written, and compare that with the figures in the repository
+	$(GO) test -run '^$$' -bench . -skip '^Benchmark(Apply|UpdateItem)$$' -benchmem -count 10 -benchtime 200ms \
+		./internal/item ./internal/jsonwalk ./internal/wire ./internal/batch ./replicate >bin/codec.txt || { cat bin/codec.txt; exit 1; }
+	$(TOOLS)/benchstat $(wildcard $(CODEC)) bin/codec.txt
 	$(if $(KEEP),cp bin/codec.txt $(CODEC))
-	$(TOOLS)/benchstat $(CODEC) bin/codec.txt
 
 # Go fuzzes one target at a time. What a target finds goes to the testdata/fuzz folder beside it, and from then on is a test.
 FUZZTIME ?= 1m

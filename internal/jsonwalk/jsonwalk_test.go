@@ -119,3 +119,39 @@ func plain(t *testing.T, r *jsonwalk.Reader) string {
 	}
 	return string(text)
 }
+
+// Reading in place allocates nothing, however long the text; nor does writing to memory that is large enough.
+func TestAllocatesNothing(t *testing.T) {
+	raw, scratch := []byte(`"Sant Juli\u00e0 \"q\""`), make([]byte, 0, 100)
+	for what, do := range map[string]func() error{
+		"Skip": func() error { return skip() },
+		"Value": func() error {
+			r := jsonwalk.Reader{Data: benchText}
+			_, err := r.Value()
+			return err
+		},
+		"Elements": func() error {
+			r := jsonwalk.Reader{Data: []byte(`[1,"2",{"three":3}]`)}
+			return r.Elements(r.Skip)
+		},
+		"Text and Plain": func() error {
+			r := jsonwalk.Reader{Data: raw}
+			text, escaped, err := r.Text()
+			if err == nil {
+				_, scratch, err = jsonwalk.Plain(text, escaped, scratch)
+			}
+			return err
+		},
+		"AppendQuoted": func() error {
+			scratch = jsonwalk.AppendQuoted(scratch[:0], "Sant Julià\n")
+			return nil
+		},
+	} {
+		if err := do(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if n := testing.AllocsPerRun(100, func() { _ = do() }); n > 0 {
+			t.Errorf("%s: %.0f allocations", what, n)
+		}
+	}
+}
