@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"slices"
 	"syscall"
 	"time"
 
@@ -52,9 +53,11 @@ var jobs = map[string]func(context.Context, job) error{
 	"floor":            emptyCalls,
 }
 
-// plainAsIs is the plain loop with the garbage collector as Go sets it, which makes it faster, and larger. All others have it as reseal
-// sets it.
+// plainAsIs is the plain loop with the garbage collector as Go sets it, which makes it faster, and larger.
 const plainAsIs = "plain, Go's GOGC"
+
+// asIs are the jobs with that garbage collector. All others have it as reseal sets it.
+var asIs = []string{plainAsIs, "put each", "get each"}
 
 func child(args []string) (err error) {
 	var j job
@@ -80,7 +83,7 @@ func child(args []string) (err error) {
 	if !is {
 		return fmt.Errorf("job %q is not known", j.what)
 	}
-	if j.what != plainAsIs {
+	if !slices.Contains(asIs, j.what) {
 		debug.SetGCPercent(60) // as cmd/reseal does
 	}
 	if j.profile != "" {

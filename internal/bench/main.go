@@ -32,13 +32,13 @@ type figure struct {
 	Of        string  `json:"of,omitempty"`
 }
 
-// outcome is what a process tells of itself.
+// outcome is what a process tells of itself; 0 is not known.
 type outcome struct {
 	WallSeconds      float64 `json:"wall_seconds"`
-	ProcessorSeconds float64 `json:"processor_seconds"` // user and system
-	PeakBytes        int64   `json:"peak_bytes"`        // resident
-	Allocations      uint64  `json:"allocations"`
-	AllocatedBytes   uint64  `json:"allocated_bytes"`
+	ProcessorSeconds float64 `json:"processor_seconds,omitempty"` // user and system
+	PeakBytes        int64   `json:"peak_bytes,omitempty"`        // resident
+	Allocations      uint64  `json:"allocations,omitempty"`
+	AllocatedBytes   uint64  `json:"allocated_bytes,omitempty"`
 }
 
 // perItem is the processor time of an item, in microseconds.
@@ -129,7 +129,7 @@ func (s *suite) run(ctx context.Context, only string) error {
 func (s *suite) print(part string, figures []figure) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, err := fmt.Fprintf(w, "\n%s\twhat\tbytes\titems\ts\tCPU us/item\tallocs/item\tpeak MB\tCPU ratio\twall ratio\tof\t\n", part)
-	known := func(format string, value float64) string { // "" for what was not measured
+	known := func(format string, value float64) string {
 		if value == 0 {
 			return ""
 		}

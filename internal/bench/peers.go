@@ -57,7 +57,7 @@ func (s *suite) own(c *contest) []peer {
 	return []peer{
 		{copy: job("seed"), compare: job("verify")},
 		{copy: job("seed, no recheck")},
-		{copy: job("plain")},
+		{copy: job(plainAsIs)},
 		{copy: job("put each"), compare: job("get each")},
 	}
 }

@@ -61,7 +61,7 @@ func TestPeers(t *testing.T) {
 				t.Errorf("ratios: %+v", f)
 			}
 		}
-		const want = "seed of |seed, no recheck of seed|plain of seed|put each of seed|dynamodump, backup and restore of seed" +
+		const want = "seed of |seed, no recheck of seed|plain, Go's GOGC of seed|put each of seed|dynamodump, backup and restore of seed" +
 			"|verify of |get each of verify|dynamodump, two backups and a script of verify"
 		if strings.Join(got, "|") != want || len(s.notes) != 1 || s.notes[0] != dynamodumpNote {
 			t.Errorf("figures %s, notes %q", strings.Join(got, "|"), s.notes)
