@@ -23,6 +23,7 @@ const processVariable = "RESEAL_SEED_TEST_JOB"
 // processJob is what a seed in a process of its own is told.
 type processJob struct {
 	SourceURL, Source, TargetURL, Target, Checkpoint string
+	Recheck                                          string
 	Segments                                         int
 	RequestTimeout                                   time.Duration
 }
@@ -36,7 +37,7 @@ func seedByItself(text string) int {
 	}
 	result, err := seed.Run(context.Background(), seed.Options{
 		Source: testkit.Client(job.SourceURL), SourceTable: job.Source, Target: testkit.Client(job.TargetURL), TargetTable: job.Target,
-		Segments: job.Segments, Checkpoint: job.Checkpoint, RequestTimeout: job.RequestTimeout,
+		Segments: job.Segments, Checkpoint: job.Checkpoint, RequestTimeout: job.RequestTimeout, Recheck: job.Recheck,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -51,6 +52,7 @@ func seedByItself(text string) int {
 type victim struct {
 	b              *bench
 	source, target *testkit.Proxy
+	recheck        string
 	cmd            *exec.Cmd
 	out            bytes.Buffer
 
@@ -78,7 +80,7 @@ func (v *victim) run(checkpoint string, segments int) {
 	}
 	job, err := json.Marshal(processJob{
 		SourceURL: v.source.URL, Source: v.b.options.SourceTable, TargetURL: v.target.URL, Target: v.b.options.TargetTable,
-		Checkpoint: checkpoint, Segments: segments, RequestTimeout: 600 * time.Millisecond,
+		Checkpoint: checkpoint, Segments: segments, RequestTimeout: 600 * time.Millisecond, Recheck: v.recheck,
 	})
 	if err != nil {
 		v.b.t.Fatal(err)
@@ -156,7 +158,7 @@ func limitedTo(items int, body []byte) []byte {
 }
 
 // kill kills the process. If it is just writing, the application deletes an item of the batch, which the replicator has applied
-// when the batch lands.
+// when the batch lands; without a re-check the batch lands, and no more, since nobody else writes then.
 func (v *victim) kill(x *testkit.Exchange) {
 	if err := v.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		v.b.t.Error(err)
@@ -175,6 +177,13 @@ func (v *victim) kill(x *testkit.Exchange) {
 	}
 	if err := json.Unmarshal(x.Body, &in); err != nil {
 		v.b.t.Error(err)
+		return
+	}
+	if v.recheck == seed.RecheckOff {
+		if _, _, err := x.Forward(); err != nil {
+			v.b.t.Error(err)
+		}
+		v.landed = true
 		return
 	}
 	gone := testkit.Item("k", in.RequestItems[v.b.options.TargetTable][0].PutRequest.Item.K.S)
@@ -219,4 +228,25 @@ func TestKillNine(t *testing.T) {
 	for _, entry := range entries {
 		t.Errorf("%s is left (%v)", entry.Name(), err)
 	}
+}
+
+// Without a re-check the checkpoint is written now and then only: what was copied since is copied again, and nothing is left out.
+func TestKillNineWithoutRecheck(t *testing.T) {
+	b := newBench(t, numbered(240))
+	checkpoint := filepath.Join(t.TempDir(), "checkpoint.json")
+	kills := 0
+	for _, requests := range []int{1, 9, 14, 20, -1} {
+		v := newVictim(b, requests)
+		v.recheck = seed.RecheckOff
+		v.run(checkpoint, 3)
+		if v.killed() {
+			kills++
+		} else if v.out.String() != "true\n" {
+			t.Fatalf("%s: %s", v.cmd.ProcessState, v.out.String())
+		}
+	}
+	if kills != 4 {
+		t.Errorf("killed %d times, want 4", kills)
+	}
+	b.mustBeEqual()
 }
