@@ -172,9 +172,12 @@ func (l *Limiter) Read(ctx context.Context, p call.Policy, estimate float64, try
 		consumed, err := try(attempt)
 		cancel()
 		outcome := call.Classify(err)
-		if outcome == call.Throttled {
+		switch outcome {
+		case call.Throttled:
 			l.SettleThrottled(estimate, consumed)
-		} else {
+		case call.Unknown: // it may have been carried out, and then it was charged
+			l.Settle(estimate, Of(estimate))
+		default:
 			l.Settle(estimate, consumed)
 		}
 		switch {
