@@ -202,7 +202,7 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		writes:   o.writeBudget().WriteLimiter(pair.Target.Raw),
 		settling: capacity.Budget{}.ReadLimiter(pair.Target.Raw),
 		lost:     newLedger(),
-		room:     room.New(),
+		room:     room.New(pageMemory),
 		crew:     newCrew(),
 
 		relieving: make(chan struct{}, 1),
@@ -300,6 +300,9 @@ func (o Options) check() error {
 	}
 	return nil
 }
+
+// pageMemory is what the pages that are being copied take together, in bytes.
+const pageMemory = 14 << 20
 
 // maxActiveSegments bounds the goroutines and the segments that the checkpoint has open, however many segments there are: so
 // many that go on, and as many that the target has throttled, so that these don't keep others from being begun.

@@ -126,7 +126,7 @@ func prepareFingerprint(ctx context.Context, o FingerprintOptions) (*fingerprint
 	policy := call.Policy{Timeout: o.RequestTimeout}
 	limiter := budget.ReadLimiter(info.Raw)
 	p := &fingerprint{
-		options: o, info: info, limiter: limiter, room: room.New(), start: time.Now(),
+		options: o, info: info, limiter: limiter, room: room.New(pageMemory), start: time.Now(),
 		scanner: &scan.Scanner{API: o.API, Table: o.Table, Schema: info.Schema, Limiter: limiter, Policy: policy},
 	}
 	if p.options.AsOf.IsZero() {

@@ -182,7 +182,7 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		target:   newSide(o.Target, o.TargetTable, pair.Target, o.budget(), policy),
 		writes:   capacity.Budget{}.WriteLimiter(pair.Target.Raw),
 		join:     newJoin(o.MaxMemory, o.Folder),
-		room:     room.New(),
+		room:     room.New(pageMemory),
 		settling: make(chan struct{}),
 	}
 	r.converge = &converge.Converger{

@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// What pages in memory may take together, in bytes, and what a page takes: the answer as it came, and what is made of it.
+// What a page takes, in bytes: the answer as it came, and what is made of it.
 const (
-	allBytes     = 14 << 20
 	itemBytes    = 250 // of memory for each item: its headers, its key, its write
 	bytesPerByte = 2   // of an answer for each byte of an item, at the most, where JSON has little to escape
 	firstPage    = 2 << 20
@@ -29,13 +28,14 @@ func SmallPage(bytes float64) float64 {
 // Room is the memory for pages. Pages of a slow segment (the target throttles what it writes) share one half of it, so that a
 // partition of the target that takes no more can't keep the other segments from going on. It is safe for concurrent use.
 type Room struct {
+	bytes     int64
 	all, slow *semaphore.Weighted
 	next      atomic.Int64 // bytes that the last page took: the best guess for the next one
 }
 
-// New returns an empty room.
-func New() *Room {
-	r := &Room{all: semaphore.NewWeighted(allBytes), slow: semaphore.NewWeighted(allBytes / 2)}
+// New returns an empty room for pages that take so many bytes together, of which one page takes no more than half.
+func New(bytes int64) *Room {
+	r := &Room{bytes: bytes, all: semaphore.NewWeighted(bytes), slow: semaphore.NewWeighted(bytes / 2)}
 	r.next.Store(firstPage)
 	return r
 }
@@ -49,7 +49,7 @@ type Place struct {
 
 // Enter waits until there is room for a page. It returns the context's error if that ends first.
 func (r *Room) Enter(ctx context.Context, slow bool) (*Place, error) {
-	p := &Place{room: r, weight: min(r.next.Load(), allBytes/2), slow: slow}
+	p := &Place{room: r, weight: min(r.next.Load(), r.bytes/2), slow: slow}
 	if slow {
 		if err := r.slow.Acquire(ctx, p.weight); err != nil {
 			return nil, err
@@ -75,7 +75,7 @@ func (p *Place) Holds(items []item.Item) {
 		return
 	}
 	p.room.next.Store(max(bytes, p.room.next.Load()*7/8)) // the last page of a segment is a short one
-	switch more := min(bytes, allBytes/2) - p.weight; {
+	switch more := min(bytes, p.room.bytes/2) - p.weight; {
 	case more < 0:
 		p.release(-more)
 	case p.slow && !p.room.slow.TryAcquire(more):

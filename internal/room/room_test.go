@@ -13,10 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
+const allBytes = 16 << 20
+
 // Pages are let in while there is room for them; slow ones only into their half.
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := New()
+		r := New(allBytes)
 		r.next.Store(allBytes / 8)
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan error, 100)
@@ -71,7 +73,7 @@ func TestRoomHolds(t *testing.T) {
 	it := item.Of(map[string]types.AttributeValue{"k": &types.AttributeValueMemberB{Value: make([]byte, 999)}})
 	one := int64(itemBytes + it.WireSize())
 	for _, slow := range []bool{false, true} {
-		r := New()
+		r := New(allBytes)
 		free := func(all, half int64) {
 			t.Helper()
 			if !r.all.TryAcquire(all) || r.all.TryAcquire(1) {
