@@ -300,8 +300,8 @@ func (c *checkpoint) begin(segment int, after *item.Key, ops []batch.Op) error {
 	if c.path == "" {
 		return nil
 	}
-	var writing []batch.Op
-	if c.head.Recheck != RecheckOff { // nobody deletes anything from the source then, so reading the page again finds every key
+	var writing []batch.Op // none without a re-check: nobody deletes anything from the source, and reading the page again finds every key
+	if c.head.Recheck != RecheckOff {
 		writing = ops
 	}
 	raw := encodeOpen(after, writing)

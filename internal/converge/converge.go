@@ -26,7 +26,7 @@ type Converger struct {
 	// Reject is nil, such an item fails its whole batch.
 	Reject func(key item.Key, reason error) error
 
-	rechecked, rewritten, rejected atomic.Int64
+	rechecked, rewritten atomic.Int64
 }
 
 // Rechecked is the number of items whose source was read again after they were written.
@@ -34,9 +34,6 @@ func (c *Converger) Rechecked() int64 { return c.rechecked.Load() }
 
 // Rewritten is the number of writes (puts and deletes) made because the source had changed.
 func (c *Converger) Rewritten() int64 { return c.rewritten.Load() }
-
-// Rejected is the number of items that the target refused.
-func (c *Converger) Rejected() int64 { return c.rejected.Load() }
 
 // Write carries out ops, a batch of distinct keys, and makes sure that each of them ends as the source has it:
 //
@@ -148,7 +145,6 @@ func (c *Converger) writer(rejected keySet) *batch.Writer {
 	}
 	return c.Writer.Rejecting(func(op batch.Op, reason error) error {
 		rejected.add([]item.Key{op.Key})
-		c.rejected.Add(1)
 		return c.Reject(op.Key, reason)
 	})
 }

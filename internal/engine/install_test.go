@@ -13,18 +13,9 @@ import (
 	"sync"
 	"testing"
 	"time"
-)
 
-// emptyCache gives the test a cache folder of its own.
-func emptyCache(t *testing.T) string {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("the cache folder follows XDG_CACHE_HOME on Linux only")
-	}
-	dir := t.TempDir()
-	t.Setenv("XDG_CACHE_HOME", dir)
-	return dir
-}
+	"reseal/internal/engine/cachetest"
+)
 
 // fakeNPM puts a shell script named npm first in PATH.
 func fakeNPM(t *testing.T, script string) {
@@ -79,7 +70,7 @@ func mustFail(t *testing.T, cache string, err error, words ...string) {
 }
 
 func TestInstall(t *testing.T) {
-	cache := emptyCache(t)
+	cache := cachetest.Empty(t)
 	var log bytes.Buffer
 	first, err := Install(t.Context(), &log)
 	if err != nil {
@@ -105,7 +96,7 @@ func TestInstall(t *testing.T) {
 }
 
 func TestInstallTwiceAtATime(t *testing.T) {
-	cache := emptyCache(t)
+	cache := cachetest.Empty(t)
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
@@ -121,28 +112,28 @@ func TestInstallTwiceAtATime(t *testing.T) {
 }
 
 func TestInstallWithoutNPM(t *testing.T) {
-	cache := emptyCache(t)
+	cache := cachetest.Empty(t)
 	t.Setenv("PATH", "")
 	_, err := Install(t.Context(), nil)
 	mustFail(t, cache, err, "npm not found", "install Node.js", "--endpoint-url")
 }
 
 func TestInstallNPMFails(t *testing.T) {
-	cache := emptyCache(t)
+	cache := cachetest.Empty(t)
 	fakeNPM(t, "echo \"args: $*\"; echo; echo 'npm error code E418' >&2; exit 7")
 	_, err := Install(t.Context(), nil)
 	mustFail(t, cache, err, "args: ci --ignore-scripts", "npm error code E418", "exit status 7", "--endpoint-url")
 }
 
 func TestInstallNPMLeavesOutTheEngine(t *testing.T) {
-	cache := emptyCache(t)
+	cache := cachetest.Empty(t)
 	fakeNPM(t, "exit 0")
 	_, err := Install(t.Context(), nil)
 	mustFail(t, cache, err, "nothing for this platform", "--endpoint-url")
 }
 
 func TestInstallCancelled(t *testing.T) {
-	cache := emptyCache(t)
+	cache := cachetest.Empty(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	started := filepath.Join(t.TempDir(), "started")
@@ -167,7 +158,7 @@ func TestInstallCancelled(t *testing.T) {
 }
 
 func TestInstallDamaged(t *testing.T) {
-	emptyCache(t)
+	cachetest.Empty(t)
 	installed, err := Install(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -5,21 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
-)
 
-// emptyCache gives the test a cache folder of its own.
-func emptyCache(t *testing.T) string {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("the cache folder follows XDG_CACHE_HOME on Linux only")
-	}
-	dir := t.TempDir()
-	t.Setenv("XDG_CACHE_HOME", dir)
-	return dir
-}
+	"reseal/internal/engine/cachetest"
+)
 
 // fakePython puts a shell script named python3 in the place of all programs.
 func fakePython(t *testing.T, script string) {
@@ -34,7 +24,7 @@ func fakePython(t *testing.T, script string) {
 // An environment without packages takes no registry: it is the path and the interpreter that count here. The one of cfn-lint and
 // moto, which other tests use, shows the rest.
 func TestInstall(t *testing.T) {
-	cache := emptyCache(t)
+	cache := cachetest.Empty(t)
 	var log bytes.Buffer
 	e := Environment{What: "nothing", Requirements: []byte("# nothing\n"), Remedy: "don't"}
 	path, err := e.Install(t.Context(), &log)
@@ -65,7 +55,7 @@ func TestInstallFails(t *testing.T) {
 		"nothing done": {"echo Python 3.12.1", "pip install: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cache := emptyCache(t)
+			cache := cachetest.Empty(t)
 			fakePython(t, test.script)
 			_, err := Environment{What: "it", Remedy: "do without"}.Install(t.Context(), nil)
 			if err == nil || !strings.HasPrefix(err.Error(), "install it: ") || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
@@ -77,7 +67,7 @@ func TestInstallFails(t *testing.T) {
 		})
 	}
 	t.Run("no Python", func(t *testing.T) {
-		emptyCache(t)
+		cachetest.Empty(t)
 		t.Setenv("PATH", "")
 		_, err := Environment{What: "it", Remedy: "do without"}.Install(t.Context(), nil)
 		if err == nil || !strings.Contains(err.Error(), "install it: python3 not found: install Python 3.11 or newer with venv and pip, or do without") {

@@ -4,27 +4,17 @@ import (
 	"bytes"
 	"os"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
-)
 
-// emptyCache gives the test a cache folder of its own.
-func emptyCache(t *testing.T) string {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("the cache folder follows XDG_CACHE_HOME on Linux only")
-	}
-	dir := t.TempDir()
-	t.Setenv("XDG_CACHE_HOME", dir)
-	return dir
-}
+	"reseal/internal/engine/cachetest"
+)
 
 func TestInstallAndStart(t *testing.T) {
 	if os.Getenv("RESEAL_TEST_ENGINE") != "ministack" {
 		t.Skip("it takes Python and a package registry: make test ENGINE=ministack")
 	}
-	cache := emptyCache(t)
+	cache := cachetest.Empty(t)
 	var log bytes.Buffer
 	installed, err := Install(t.Context(), &log)
 	if err != nil {
