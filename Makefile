@@ -1,6 +1,6 @@
 # Everything that these targets need beyond Go 1.26, Node.js with npm and (for the tests) Python 3.11 with pip and venv is installed by
-# them, at the versions named here, in internal/engine/npm/package-lock.json and in the requirements.txt of internal/engine/ministack,
-# internal/testkit/python and internal/bench/dynamodump, and cached.
+# them, at the versions named here, in internal/test/engine/npm/package-lock.json and in the requirements.txt of internal/test/engine/ministack,
+# internal/test/testkit/python and cmd/internal/bench/dynamodump, and cached.
 GO ?= go
 TOOLS := bin/tools
 
@@ -21,7 +21,7 @@ build: ## build bin/reseal
 	$(GO) build -trimpath -o bin/reseal ./cmd/reseal
 
 lambda: ## build bin/replicator-arm64.zip and bin/replicator-amd64.zip, to be deployed
-	$(GO) run ./internal/lambdazip bin
+	$(GO) run ./cmd/internal/lambdazip bin
 
 demo: build ## play the whole job on a local engine, with real data and live writes
 	bin/reseal demo
@@ -32,14 +32,14 @@ demo: build ## play the whole job on a local engine, with real data and live wri
 # without those of pace and memory.
 ENGINE ?= dynoxide
 export RESEAL_TEST_ENGINE := $(ENGINE)
-ON_ENGINE = $$($(GO) list -f '{{$$p := .ImportPath}}{{range .TestImports}}{{if eq . "reseal/internal/testkit"}}{{$$p}}{{"\n"}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "reseal/internal/testkit"}}{{$$p}}{{"\n"}}{{end}}{{end}}' ./... | sort -u)
+ON_ENGINE = $$($(GO) list -f '{{$$p := .ImportPath}}{{range .TestImports}}{{if eq . "reseal/internal/test/testkit"}}{{$$p}}{{"\n"}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "reseal/internal/test/testkit"}}{{$$p}}{{"\n"}}{{end}}{{end}}' ./... | sort -u)
 
 test: browser ## run all tests, with the race detector
 ifeq ($(ENGINE),dynoxide)
 	$(GO) test -race -timeout $(if $(RESEAL_LONG),120m,30m) ./...
 	$(GO) test -timeout $(if $(RESEAL_LONG),60m,10m) -p 1 -run '^Test(Pace|Memory)' ./internal/item ./seed ./cmd/reseal
 else
-	$(GO) test -timeout 30m -skip '^Test(Pace|Memory)' ./internal/testkit ./internal/engine/ministack $(ON_ENGINE)
+	$(GO) test -timeout 30m -skip '^Test(Pace|Memory)' ./internal/test/testkit ./internal/test/engine/ministack $(ON_ENGINE)
 endif
 
 # The page of verify --report is tested in a real browser. Where there is none, and root can't get Debian's, that test is skipped; with
@@ -58,7 +58,7 @@ ROUNDS ?= 3
 JSON ?=
 LONG ?=
 bench: ## measure reseal beside a plain SDK loop, a bare load generator and dynamodump, as ratios
-	$(GO) build -trimpath -o bin/bench ./internal/bench
+	$(GO) build -trimpath -o bin/bench ./cmd/internal/bench
 	bin/bench -rounds $(ROUNDS) $(if $(ONLY),-only $(ONLY)) $(if $(JSON),-json $(JSON)) $(if $(LONG),-long) 2>bin/bench.log || { tail -n 5 bin/bench.log >&2; exit 1; }
 
 # The committed figures say on what machine they were measured: times are to be compared on a like one only, allocations anywhere
@@ -74,7 +74,7 @@ codec: $(TOOLSET) ## measure how items are read and written, and compare that wi
 # Go fuzzes one target at a time. What a target finds goes to the testdata/fuzz folder beside it, and from then on is a test.
 FUZZTIME ?= 1m
 fuzz: ## fuzz each target for FUZZTIME (1m)
-	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' internal replicate seed verify | sed 's/:func / /' | sort | \
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' cmd internal replicate seed verify | sed 's/:func / /' | sort | \
 	while read -r file target; do \
 		echo "$$target of $$(dirname $$file)"; \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) </dev/null || exit 1; \
@@ -88,10 +88,10 @@ KIND ?=
 torture: SHELL := bash
 torture: ## play random migrations under faults: make torture [KIND=simulated|live] [SEED=n] [RUNS=500]
 	set -o pipefail; RESEAL_TORTURE_SEED=$(SEED) RESEAL_TORTURE_RUNS=$(RUNS) $(GO) test -count 1 -timeout 0 -parallel 4 -v \
-		-run '$(if $(KIND),(?i)^Test$(KIND)$$,^Test(Simulated|Live)$$)' ./internal/torture | grep -v '^=== \|--- PASS'
+		-run '$(if $(KIND),(?i)^Test$(KIND)$$,^Test(Simulated|Live)$$)' ./cmd/internal/torture | grep -v '^=== \|--- PASS'
 
 mutants: ## take one safety feature out at a time: the torture must find each within 50 runs
-	$(GO) run ./internal/torture/mutants
+	$(GO) run ./cmd/internal/torture/mutants
 
 lint: $(TOOLSET) vuln licences ## go vet, staticcheck, errcheck, gofumpt, govulncheck, licences
 	$(GO) vet ./...

@@ -12,7 +12,7 @@ import (
 	"reseal/internal/batch"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"

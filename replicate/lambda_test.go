@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"

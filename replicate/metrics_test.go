@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // emf is a line of the Embedded Metric Format, as far as its specification has required members.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 )

@@ -17,7 +17,7 @@ import (
 	"reseal/internal/item"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )

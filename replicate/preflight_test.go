@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"reseal/internal/refuse"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )

@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"reseal/internal/testkit"
-	"reseal/internal/traffic"
+	"reseal/internal/test/testkit"
+	"reseal/internal/test/traffic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"reseal/internal/refuse"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/seed"
 )
 

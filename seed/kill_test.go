@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/seed"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/seed"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"

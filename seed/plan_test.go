@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/seed"
 
 	"github.com/aws/aws-sdk-go-v2/aws"

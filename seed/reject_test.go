@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/seed"
 )
 

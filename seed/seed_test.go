@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/seed"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"

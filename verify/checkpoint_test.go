@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"reseal/internal/refuse"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/verify"
 )
 

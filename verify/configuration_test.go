@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"reseal/internal/refuse"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/verify"
 
 	"github.com/aws/aws-sdk-go-v2/aws"

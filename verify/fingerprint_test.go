@@ -15,7 +15,7 @@ import (
 
 	"reseal/internal/item"
 	"reseal/internal/refuse"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/verify"
 )
 

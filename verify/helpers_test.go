@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/verify"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"

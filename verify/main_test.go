@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"reseal/internal/item/itemtest"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/verify"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"reseal/internal/refuse"
-	"reseal/internal/testkit"
-	"reseal/internal/traffic"
+	"reseal/internal/test/testkit"
+	"reseal/internal/test/traffic"
 	"reseal/verify"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // asMain makes the test binary be the replicator.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/replicate/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"

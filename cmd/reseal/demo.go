@@ -7,7 +7,7 @@ import (
 	"io"
 	"time"
 
-	"reseal/internal/demo"
+	"reseal/cmd/internal/demo"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
 

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/demo"
+	"reseal/cmd/internal/demo"
 	"reseal/internal/table"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/verify"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // printOf runs the command on one table.

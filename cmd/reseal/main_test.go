@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // peak runs reseal, built as its users build it, and returns the most memory that it had resident, in MB.

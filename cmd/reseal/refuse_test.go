@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // An item whose index key has the wrong type is named in the file of --rejects; the rest is copied, and the exit status is 3.

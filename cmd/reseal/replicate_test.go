@@ -5,7 +5,7 @@ import (
 	"syscall"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // replicateFields are those of the contract (DESIGN section 6).

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )

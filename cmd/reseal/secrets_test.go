@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // What is planted, and must be nowhere but where it belongs.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // seedFields are those of the contract (DESIGN section 6).

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // verifyFields are those of the contract (DESIGN section 6).

@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"reseal/internal/item"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 const read = "BatchGetItem"

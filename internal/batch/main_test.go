@@ -16,7 +16,7 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }

@@ -12,7 +12,7 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // refusing refuses a request that holds one of the words, as DynamoDB refuses a batch for one bad item, and loses the n-th of

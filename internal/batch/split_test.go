@@ -15,7 +15,7 @@ import (
 	"reseal/internal/batch"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 func TestSplitByCount(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"reseal/internal/batch"
 	"reseal/internal/item"
 	"reseal/internal/item/itemtest"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // other is a client that isn't the SDK's, and so is given attribute values instead of bytes.

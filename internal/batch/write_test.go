@@ -19,7 +19,7 @@ import (
 	"reseal/internal/batch"
 	"reseal/internal/capacity"
 	"reseal/internal/item"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 const write = "BatchWriteItem"

@@ -16,7 +16,7 @@ import (
 	"reseal/internal/capacity"
 	"reseal/internal/converge"
 	"reseal/internal/item"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 const (

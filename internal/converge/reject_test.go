@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"reseal/internal/item"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // refuseBad has the target refuse whatever has the value "bad".

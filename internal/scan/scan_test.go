@@ -18,7 +18,7 @@ import (
 	"reseal/internal/capacity"
 	"reseal/internal/item"
 	"reseal/internal/scan"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }

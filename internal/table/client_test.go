@@ -19,7 +19,7 @@ import (
 
 	"reseal/internal/call"
 	"reseal/internal/table"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // open returns the client that Open makes for an endpoint.

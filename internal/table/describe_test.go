@@ -14,7 +14,7 @@ import (
 
 	"reseal/internal/item"
 	"reseal/internal/table"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 func TestDescribe(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 
 	"reseal/internal/table"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 const (

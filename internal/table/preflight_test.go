@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"reseal/internal/table"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 )
 
 // described is a table that passes all checks, with changes.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"reseal/internal/call"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/internal/wire"
 
 	"github.com/aws/aws-sdk-go-v2/aws"

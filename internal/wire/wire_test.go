@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"reseal/internal/call"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/internal/wire"
 
 	"github.com/aws/aws-sdk-go-v2/aws"

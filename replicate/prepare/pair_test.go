@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/replicate/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/aws"

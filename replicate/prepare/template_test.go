@@ -11,7 +11,7 @@ import (
 	"reseal/internal/item"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
-	"reseal/internal/testkit"
+	"reseal/internal/test/testkit"
 	"reseal/replicate/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
