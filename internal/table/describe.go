@@ -25,6 +25,7 @@ type DescribeAPI interface {
 type Info struct {
 	Side   string // "source" or "target", for messages; "table": the only one of a job
 	Name   string
+	Sent   string // what DescribeTable was asked for: a name or an ARN
 	ARN    string
 	ID     string    // TableId, another one for each table ever created; "" where the engine has none
 	Made   time.Time // CreationDateTime
@@ -55,6 +56,7 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 	}
 	return Info{
 		Side:   side,
+		Sent:   name,
 		Name:   aws.ToString(out.Table.TableName),
 		ARN:    aws.ToString(out.Table.TableArn),
 		ID:     aws.ToString(out.Table.TableId),
