@@ -251,7 +251,7 @@ func (r *run) autoSegments() int {
 		return n
 	}
 	bySize := int(r.pair.Source.Bytes / segmentBytes)
-	byBudget := int(math.Ceil(r.writes.Rate() / segmentWriteUnits))
+	byBudget := int(math.Ceil(r.writes.Limit() / segmentWriteUnits))
 	return min(mostAutoSegments, max(4, bySize, byBudget))
 }
 

@@ -107,14 +107,10 @@ const (
 	firstPage = 10 // items of the first page under a limit, when nothing is known of their size
 )
 
-// leastUnits is what a page may take of the budget even if that is more than one request should, but no more than a quarter of
-// a second's: a page is charged in half units, of which a half is wasted on average.
-const leastUnits = 16
-
 // size returns the units that the next page is likely to take, and the number of items to ask for so that it takes no more of
 // the budget than one request should, and holds no more than MaxItems; nil for as many as a page holds.
 func (s *Scanner) size() (estimate float64, limit *int32) {
-	most := max(s.Limiter.RequestUnits(), min(leastUnits, s.Limiter.Rate()/4))
+	most := s.Limiter.PageUnits()
 	perItem := math.Float64frombits(s.itemUnits.Load())
 	switch {
 	case perItem == 0 && most < pageUnits:
