@@ -58,6 +58,7 @@ type checkpoint struct {
 	doneTotal  int
 	open       map[int]json.RawMessage
 	rejected   map[string]bool // by Key.ID
+	items      int64           // of the pages that are done
 	generation int64
 
 	saving  sync.Mutex // held by the one that writes the file; guards what follows
@@ -343,22 +344,25 @@ func (c *checkpoint) abandon(segment int) {
 	}
 }
 
-// advance says that the segment's pages before the given key are done. The file isn't written: the next page will do that, or a later one.
-func (c *checkpoint) advance(segment int, after item.Key) {
+// advance says that the segment's pages before the given key are done, the last of which has so many items. The file isn't written: the
+// next page will do that, or a later one.
+func (c *checkpoint) advance(segment int, after item.Key, items int) {
 	raw, err := json.Marshal(openSegment{After: []byte(after.ID())})
 	if err != nil {
 		return // what begin wrote is safe too
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.items += int64(items)
 	if _, is := c.open[segment]; is {
 		c.open[segment] = raw
 	}
 }
 
-// finish records durably that the segment is done.
-func (c *checkpoint) finish(segment int) error {
+// finish records durably that the segment is done, the last page of which has so many items.
+func (c *checkpoint) finish(segment, items int) error {
 	c.mu.Lock()
+	c.items += int64(items)
 	delete(c.open, segment)
 	c.markDone(segment)
 	c.mu.Unlock()
@@ -376,6 +380,13 @@ func (c *checkpoint) isDone(segment int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.done[segment]
+}
+
+// itemsDone is the number of items in the pages that are done.
+func (c *checkpoint) itemsDone() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.items
 }
 
 func (c *checkpoint) doneCount() int {

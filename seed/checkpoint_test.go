@@ -66,6 +66,9 @@ func TestStopAndResume(t *testing.T) {
 	if before.ItemsWritten == 0 || before.ItemsWritten >= 200 {
 		t.Fatalf("interrupted after %d items", before.ItemsWritten)
 	}
+	if before.ItemsDone >= before.ItemsRead || before.ItemsDone+before.ItemsUnfinished != before.ItemsRead {
+		t.Errorf("stopped with %d of %d items done, %d not", before.ItemsDone, before.ItemsRead, before.ItemsUnfinished)
+	}
 	after := b.run()
 	b.mustBeEqual()
 	if !after.Resumed || after.ItemsRead >= 200 {

@@ -101,6 +101,13 @@ type Progress struct {
 	Throttled               int64
 	SegmentsDone, Segments  int
 	Elapsed                 time.Duration
+
+	ItemsResumed int64 // items that the runs which this one resumes had done for good; those of an older version's are not counted
+	ItemsDone    int64 // items done for good, ItemsResumed included: a run that resumes this one doesn't read them again
+
+	Uncertain    int64     // keys with a write whose answer was lost: they are settled before the seed is done
+	WaitingUntil time.Time // not zero: until then the run only waits, since a lost write may still be carried out
+	Settling     bool      // the uncertain keys are being read from both tables, and put right
 }
 
 // Result is what a seed did, in this run.
@@ -122,6 +129,12 @@ type Result struct {
 	IndexWriteUnits map[string]float64 `json:"index_write_units,omitempty"` // the part of write_units of each index
 	LeastReadUnits  float64            `json:"least_read_units"`            // what the items read cost at the least: see leastReads
 	LeastWriteUnits float64            `json:"least_write_units"`           // likewise the items written, without indexes
+
+	ItemsDone       int64   `json:"items_done"`        // items done for good, also by the runs that this one resumes: see Progress.ItemsDone
+	ItemsUnfinished int64   `json:"items_unfinished"`  // of ItemsRead: a run that resumes this one reads them again
+	ItemsReread     int64   `json:"items_reread"`      // of ItemsRead at the most: the run before this one had read them, and not finished
+	ItemsSettled    int64   `json:"items_settled"`     // keys with a lost write, or one under way in a run before, that were read from both tables
+	SettleReadUnits float64 `json:"settle_read_units"` // of ReadUnits, for ItemsSettled: see run.settleSome
 }
 
 // progressInterval is how often Options.Progress is called.
@@ -151,6 +164,10 @@ type run struct {
 
 	rejecting                sync.Mutex // held while Options.Reject is called
 	read, written            atomic.Int64
+	waiting                  atomic.Int64 // Progress.WaitingUntil, in Unix nanoseconds; 0: it doesn't wait
+	inSettle                 atomic.Bool
+	settled                  atomic.Int64 // keys
+	settleReads              atomic.Int64 // half units
 	bytes                    atomic.Int64 // of the items read
 	leastChecks, leastWrites atomic.Int64 // units of one consistent read and one write of each item read
 }
@@ -328,14 +345,34 @@ func (r *run) copy(ctx context.Context) error {
 	return r.settle(ctx)
 }
 
-// settle puts right all keys with a lost write.
+// settle puts right all keys with a lost write. No segment is under way any more.
 func (r *run) settle(ctx context.Context) error {
 	for r.lost.len() > 0 {
-		if err := r.settleSome(ctx); err != nil {
+		_, last := r.lost.snapshot()
+		if err := r.wait(ctx, last.Add(r.lifetime)); err != nil {
+			return err
+		}
+		if err := r.settleAlone(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// settleAlone is settleSome, for progress and figures.
+func (r *run) settleAlone(ctx context.Context) error {
+	r.inSettle.Store(true)
+	defer r.inSettle.Store(false)
+	before := r.reads.Used()
+	defer func() { r.settleReads.Add(halves(r.reads.Used() - before)) }()
+	return r.settleSome(ctx)
+}
+
+// wait waits until then, and lets progress tell.
+func (r *run) wait(ctx context.Context, then time.Time) error {
+	r.waiting.Store(then.UnixNano())
+	defer r.waiting.Store(0)
+	return call.Sleep(ctx, time.Until(then))
 }
 
 // relieve settles in the middle of the run, if too many keys have gathered. Only one segment at a time does: if two settled the
@@ -354,10 +391,14 @@ func (r *run) relieve(ctx context.Context) error {
 	if r.lost.len() <= maxLost { // another segment has done it meanwhile
 		return nil
 	}
+	// The source's reads are mixed with those of other segments. They are of the same keys as the target's.
+	before := r.settling.Used()
+	defer func() { r.settleReads.Add(halves(r.settling.Used() - before)) }()
 	return r.settleSome(ctx)
 }
 
-// settleSome puts right the keys that are on the list now, when none of their requests can be alive any more.
+// settleSome puts right the keys that are on the list now, when none of their requests can be alive any more. SettleReadUnits are the
+// units that it takes: of the target all, of the source those of settleAlone; of relieve they are taken to be the target's.
 func (r *run) settleSome(ctx context.Context) error {
 	keys, last := r.lost.snapshot()
 	if err := call.Sleep(ctx, time.Until(last.Add(r.lifetime))); err != nil {
@@ -366,13 +407,17 @@ func (r *run) settleSome(ctx context.Context) error {
 	again, err := r.converge.Settle(ctx, keys)
 	r.lost.add(again)
 	if err == nil {
+		r.settled.Add(int64(len(keys)))
 		r.lost.settled(keys, last)
 	}
 	return err
 }
 
+// halves is the units in halves, the smallest part that DynamoDB counts.
+func halves(units float64) int64 { return int64(math.Round(2 * units)) }
+
 func (r *run) progress() Progress {
-	return Progress{
+	p := Progress{
 		ItemsRead:     r.read.Load(),
 		ItemsWritten:  r.written.Load(),
 		ItemsExpected: r.pair.Source.Items,
@@ -382,7 +427,14 @@ func (r *run) progress() Progress {
 		SegmentsDone:  r.position.doneCount(),
 		Segments:      r.options.Segments,
 		Elapsed:       time.Since(r.start),
+		ItemsDone:     r.position.itemsDone(),
+		Uncertain:     int64(r.lost.len()),
+		Settling:      r.inSettle.Load(),
 	}
+	if then := r.waiting.Load(); then != 0 {
+		p.WaitingUntil = time.Unix(0, then)
+	}
+	return p
 }
 
 func (r *run) throttled() int64 {
@@ -390,6 +442,7 @@ func (r *run) throttled() int64 {
 }
 
 func (r *run) result() Result {
+	done := r.position.itemsDone()
 	return Result{
 		Source:         r.options.SourceTable,
 		Target:         r.options.TargetTable,
@@ -408,6 +461,11 @@ func (r *run) result() Result {
 		IndexWriteUnits: r.writes.UsedByIndex(),
 		LeastReadUnits:  r.leastReads(),
 		LeastWriteUnits: float64(r.leastWrites.Load()),
+
+		ItemsDone:       done,
+		ItemsUnfinished: r.read.Load() - done,
+		ItemsSettled:    r.settled.Load(),
+		SettleReadUnits: r.settling.Used() + float64(r.settleReads.Load())/2,
 	}
 }
 
