@@ -55,7 +55,8 @@ type virtual struct {
 	items   []attrs
 	numbers map[string]int // of the items, by key
 	sizes   []int
-	bounds  []int // where each segment starts, and the end; nil: they are even
+	bounds  []int                                                  // where each segment starts, and the end; nil: they are even
+	stream  func(sinceStart time.Duration) (arn string, err error) // the source's, as DescribeTable tells it; nil: always the same
 	given   types.ProvisionedThroughputDescription
 	hot     int // items from here on are in a partition of their own, the others are spread over the other partitions
 
@@ -65,6 +66,7 @@ type virtual struct {
 	written       map[string]bool
 	perSecond     []float64 // units of what is limited
 	start, last   time.Time
+	begun         time.Time // first described
 	all, refused  int
 	cold          time.Time // when the last item before hot was written
 	inFlight, top int
@@ -143,14 +145,25 @@ func (v *virtual) admitRead(units float64) error {
 }
 
 func (v *virtual) DescribeTable(_ context.Context, in *dynamodb.DescribeTableInput, _ ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error) {
-	made := time.Unix(1, 0)
+	made, stream := time.Unix(1, 0), "stream"
+	if v.stream != nil {
+		v.mu.Lock()
+		if v.begun.IsZero() {
+			v.begun = time.Now()
+		}
+		v.mu.Unlock()
+		var err error
+		if stream, err = v.stream(time.Since(v.begun)); err != nil {
+			return nil, err
+		}
+	}
 	return &dynamodb.DescribeTableOutput{Table: &types.TableDescription{
 		TableName: in.TableName, TableArn: aws.String("arn:aws:dynamodb:us-east-1:000000000000:table/" + *in.TableName), CreationDateTime: &made,
 		TableStatus: types.TableStatusActive, ProvisionedThroughput: &v.given,
 		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("k"), KeyType: types.KeyTypeHash}},
 		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("k"), AttributeType: types.ScalarAttributeTypeS}},
 		StreamSpecification:  &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewImage},
-		LatestStreamArn:      aws.String("stream"),
+		LatestStreamArn:      &stream,
 		SSEDescription:       &types.SSEDescription{SSEType: types.SSETypeKms, Status: types.SSEStatusEnabled},
 	}}, nil
 }

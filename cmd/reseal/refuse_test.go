@@ -153,7 +153,7 @@ func TestPreflight(t *testing.T) {
 		"no checkpoint folder": {"seed", []string{"--checkpoint", "no/such/c.json"}, nil, []string{"can't be written", "give another --checkpoint"}},
 		"no rejects folder":    {"seed", []string{"--rejects", "no/such/r.jsonl"}, nil, []string{"the file for refused items can't be written", "give another --rejects"}},
 		"folder of rejects":    {"seed", []string{"--rejects", filepath.Dir(occupied)}, nil, []string{"the file for refused items can't be written", "give another --rejects"}},
-		"not a checkpoint":     {"seed", []string{"--checkpoint", occupied}, nil, []string{occupied, "use --restart to start over, or give another --checkpoint"}},
+		"not a checkpoint":     {"seed", []string{"--checkpoint", occupied, "--restart"}, nil, []string{occupied, "is not the checkpoint of a seed: give another --checkpoint"}},
 		"not of replicate":     {"replicate", []string{"--checkpoint", occupied}, nil, []string{occupied, "use --restart to start over, or give another --checkpoint"}},
 		"no report folder":     {"verify", []string{"--report", "no/such/r.jsonl"}, nil, []string{"the report can't be written", "give another --report"}},
 		"report not begun":     {"verify", []string{"--report", "r.jsonl", "--target", plain}, nil, []string{"not encrypted with a KMS key"}},

@@ -178,7 +178,7 @@ func TestSeedInterrupted(t *testing.T) {
 			p := start(t, command{args: ts.args("seed", "--segments", "4")})
 			p.reach("it was half-way", reached.c)
 			p.signal(signal)
-			o := p.await().want(130).says("interrupted after ", " items; run the same command again to go on from the checkpoint "+ts.checkpoint())
+			o := p.await().want(130).says("interrupted after ", " that were begun are read again); run the same command again to go on from the checkpoint "+ts.checkpoint())
 			if !o.exists(ts.checkpoint()) {
 				t.Error("there is no checkpoint")
 			}
@@ -195,7 +195,7 @@ func TestSeedTwice(t *testing.T) {
 	first := start(t, command{args: ts.args("seed", "--segments", "4")})
 	first.reach("it was half-way", reached.c)
 	second := start(t, command{folder: first.folder, args: ts.args("seed", "--segments", "4", "--restart")}).await()
-	second.want(2).says("another seed is using the checkpoint", ts.checkpoint(), "wait until it has ended, or give another --checkpoint")
+	second.want(2).says("another seed is using the checkpoint", ts.checkpoint(), "wait until it has ended")
 	first.signal(syscall.SIGINT)
 	ts.resume(first.await().want(130), "--segments", "4").wroteNothing()
 }
