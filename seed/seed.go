@@ -108,6 +108,8 @@ type Progress struct {
 	Uncertain    int64     // keys with a write whose answer was lost: they are settled before the seed is done
 	WaitingUntil time.Time // not zero: until then the run only waits, since a lost write may still be carried out
 	Settling     bool      // the uncertain keys are being read from both tables, and put right
+
+	ReadLimit, WriteLimit float64 // units a second that the source's reads and the target's writes are held to at present; 0: none
 }
 
 // Result is what a seed did, in this run.
@@ -135,6 +137,9 @@ type Result struct {
 	ItemsReread     int64   `json:"items_reread"`      // of ItemsRead at the most: the run before this one had read them, and not finished
 	ItemsSettled    int64   `json:"items_settled"`     // keys with a lost write, or one under way in a run before, that were read from both tables
 	SettleReadUnits float64 `json:"settle_read_units"` // of ReadUnits, for ItemsSettled; about, where they were settled in mid-run
+
+	ReadLimit  capacity.Taken `json:"read_limit"`  // what the reads of the source were held to
+	WriteLimit capacity.Taken `json:"write_limit"` // likewise the writes to the target
 
 	// Begun is when the first of the runs started that this one resumes, RFC 3339; "" if a run of an older version was. Since then the
 	// replication must have missed no change.
@@ -378,6 +383,8 @@ func (r *run) progress() Progress {
 		Elapsed:       time.Since(r.start),
 		ItemsResumed:  r.position.before,
 		ItemsDone:     r.position.itemsDone(),
+		ReadLimit:     r.reads.Rate(),
+		WriteLimit:    r.writes.Rate(),
 		Uncertain:     int64(r.lost.len()),
 		Settling:      r.inSettle.Load(),
 	}
@@ -412,6 +419,8 @@ func (r *run) result() Result {
 		LeastReadUnits:  r.leastReads(),
 		LeastWriteUnits: float64(r.leastWrites.Load()),
 
+		ReadLimit:       r.reads.Taken(),
+		WriteLimit:      r.writes.Taken(),
 		ItemsDone:       done,
 		ItemsUnfinished: r.read.Load() - (done - r.position.before),
 		ItemsReread:     min(r.position.reread, r.read.Load()),

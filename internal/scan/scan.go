@@ -77,12 +77,17 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 	estimate, limit := s.size()
 	in.Limit = limit
 	var page Page
+	largest := 0.0
 	err := s.Limiter.Read(ctx, s.Policy, estimate, func(ctx context.Context) (capacity.Consumed, error) {
 		var consumed capacity.Consumed
 		var err error
 		if page, consumed, err = s.request(ctx, in); err != nil {
 			return capacity.Consumed{}, call.Private(err)
 		}
+		for _, it := range page.Items {
+			largest = max(largest, it.ReadUnits())
+		}
+		s.Limiter.Saw(largest)
 		if n := len(page.Items); n > 0 && consumed.Units > 0 {
 			s.itemUnits.Store(math.Float64bits(consumed.Units / float64(n)))
 		}
