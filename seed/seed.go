@@ -109,7 +109,8 @@ type Progress struct {
 	WaitingUntil time.Time // not zero: until then the run only waits, since a lost write may still be carried out
 	Settling     bool      // the uncertain keys are being read from both tables, and put right
 
-	ReadLimit, WriteLimit float64 // units a second that the source's reads and the target's writes are held to at present; 0: none
+	ReadLimit, WriteLimit       float64 // units a second that the source's reads and the target's writes are held to at present; 0: none
+	LimitedReads, LimitedWrites float64 // units that count against them: of the source only, and of the table or index that takes most
 }
 
 // Result is what a seed did, in this run.
@@ -385,6 +386,8 @@ func (r *run) progress() Progress {
 		ItemsDone:     r.position.itemsDone(),
 		ReadLimit:     r.reads.Rate(),
 		WriteLimit:    r.writes.Rate(),
+		LimitedReads:  r.reads.Limited(),
+		LimitedWrites: r.writes.Limited(),
 		Uncertain:     int64(r.lost.len()),
 		Settling:      r.inSettle.Load(),
 	}

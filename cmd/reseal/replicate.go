@@ -44,7 +44,7 @@ keeps the item's older version, which verify reports.`,
 		if o.Poison, err = poison(cmd.Context(), j.side(table.Side{Name: "queue"}), onPoison, queue, target.Table); err != nil {
 			return err
 		}
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		progress := j.progress(cmd, o.Checkpoint)
 		o.Progress = progress.replicate
 		result, err := replicate.Run(cmd.Context(), o)
 		progress.finish()

@@ -71,7 +71,7 @@ say) are named in the file of --rejects, the rest is copied, and the exit status
 			return err
 		}
 		o.Reject = rejects.write
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		progress := j.progress(cmd, o.Checkpoint)
 		o.Progress = progress.seed
 		result, err := seed.Run(cmd.Context(), o)
 		progress.finish()
@@ -143,6 +143,8 @@ func printSeed(out io.Writer, r seed.Result) error {
 		"items refused", count(r.Rejected),
 		"read units", units(r.ReadUnits)+" (at least "+units(r.LeastReadUnits)+" for these items)",
 		"write units", units(r.WriteUnits)+" (at least "+units(r.LeastWriteUnits)+")"+indexUnits(r.IndexWriteUnits),
+		"read limit", taken(r.ReadLimit),
+		"write limit", taken(r.WriteLimit),
 		"throttled", count(r.Throttled),
 		"time", seconds(r.ElapsedSeconds),
 	))

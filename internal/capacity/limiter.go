@@ -338,6 +338,14 @@ func (l *Limiter) Used() float64 {
 	return l.used.Units
 }
 
+// Limited is the part of Used that counts against the limit: where indexes have units of their own, what the table or one of them took,
+// whichever took most.
+func (l *Limiter) Limited() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used.Limiting
+}
+
 // UsedByIndex is the part of Used that each index took, by the index's name; nil if none did.
 func (l *Limiter) UsedByIndex() map[string]float64 {
 	l.mu.Lock()
