@@ -82,7 +82,10 @@ const maxPartitionBytes = 1 << 20
 // chunk returns how many keys of unknown items to read at a time, and what to reserve for each. It begins with one key, for an item
 // takes up to 100 units, and twice as many as before are the most: what no Scan has seen may be larger than what was seen.
 func (r *Reader) chunk() (keys int, each float64) {
-	largest := r.Limiter.Largest()
+	largest, before := r.Limiter.Largest(), int(r.asked.Load())
+	if largest > 0 && before == 0 {
+		before = MaxReads // a Scan has seen the table
+	}
 	most := min(r.Limiter.RequestUnits(), maxPartitionBytes/unitBytes)
 	switch {
 	case math.IsInf(r.Limiter.RequestUnits(), 1):
@@ -90,7 +93,7 @@ func (r *Reader) chunk() (keys int, each float64) {
 	case largest == 0:
 		keys = 1
 	default:
-		keys = max(1, min(MaxReads, int(most/largest), 2*int(r.asked.Load())))
+		keys = max(1, min(MaxReads, int(most/largest), 2*before))
 	}
 	r.asked.Store(int64(keys))
 	return keys, max(1, math.Float64frombits(r.learned.Load()))
