@@ -37,7 +37,7 @@ ON_ENGINE = $$($(GO) list -f '{{$$p := .ImportPath}}{{range .TestImports}}{{if e
 test: browser ## run all tests, with the race detector
 ifeq ($(ENGINE),dynoxide)
 	$(GO) test -race -timeout $(if $(RESEAL_LONG),120m,30m) ./...
-	$(GO) test -timeout $(if $(RESEAL_LONG),60m,10m) -p 1 -run '^Test(Pace|Memory)' ./internal/item ./seed ./verify ./cmd/reseal
+	$(GO) test -timeout $(if $(RESEAL_LONG),60m,10m) -p 1 -run '^Test(Pace|Memory)' ./internal/item ./seed ./cmd/reseal
 else
 	$(GO) test -timeout 30m -skip '^Test(Pace|Memory)' ./internal/test/testkit ./internal/test/engine/ministack $(ON_ENGINE)
 endif
