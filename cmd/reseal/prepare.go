@@ -60,7 +60,7 @@ the target gets DynamoDB's own key in the account, alias/aws/dynamodb. It deploy
 		}
 		planned, err := prepare.Plan(cmd.Context(), prepare.PlanOptions{
 			Source: source.DB, SourceTable: source.Table, Scaling: prepare.OpenScaling(source), Target: target.DB, TargetTable: target.Table,
-			TargetName: target.Ref.Name, KMSKey: key, Stage: stage,
+			TargetName: target.Ref.Name, KMSKey: key, Stage: stage, From: source.Way(), To: target.Way(),
 		})
 		if err != nil {
 			return err
@@ -102,10 +102,13 @@ func (j *job) apply(cmd *cobra.Command, source, target *table.Handle, key string
 		return fmt.Errorf("%w; run the same command again to go on", err)
 	}
 	applied.Source, applied.Target = source.Given, target.Given
-	return j.print(cmd, applied, func(out io.Writer) error { return printApplied(out, applied) })
+	return j.print(cmd, applied, func(out io.Writer) error {
+		return printApplied(out, applied, table.JobOptions(source.Way(), target.Way()))
+	})
 }
 
-func printApplied(out io.Writer, a prepare.Applied) error {
+// printApplied prints what was done. tables are the options of a command for both tables.
+func printApplied(out io.Writer, a prepare.Applied, tables string) error {
 	did := func(isNew bool, now, before string) string {
 		if isNew {
 			return now
@@ -122,6 +125,6 @@ func printApplied(out io.Writer, a prepare.Applied) error {
 			"time", seconds(a.ElapsedSeconds),
 		),
 		notes(out, a.Notes),
-		heading(out, "No replicator is deployed. Run it first, then seed:\n  reseal replicate --source %s --target %s --checkpoint replicate.json", a.Source, a.Target),
+		heading(out, "No replicator is deployed. Run it first, then seed:\n  reseal replicate%s --checkpoint replicate.json\n  reseal seed%s", tables, tables),
 	)
 }

@@ -42,6 +42,7 @@ type Handle struct {
 	Table   string // what to send as TableName: a name or an ARN
 	Given   string // what the user gave
 	Ref     Ref
+	Side    Side       // as it was given
 	Config  aws.Config // for clients of other services
 }
 
@@ -70,7 +71,7 @@ func (s Side) Open(ctx context.Context) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handle{Table: ref.Name, Given: s.Table, Ref: ref, Config: cfg}
+	h := &Handle{Table: ref.Name, Given: s.Table, Ref: ref, Side: s, Config: cfg}
 	h.DB = dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		if s.EndpointURL != "" {
 			o.BaseEndpoint = &s.EndpointURL

@@ -30,6 +30,8 @@ type Options struct {
 	Unseen string                  // why the target could not be looked at; "": it was
 	KMSKey string                  // the target's key: id, ARN or alias; "": a new one
 	Stage  int                     // 0: StageSeed
+
+	From, To table.Way // how source and target are reached, for the commands that the template's comments have
 }
 
 // PlanOptions say which tables to make a template for.
@@ -42,6 +44,7 @@ type PlanOptions struct {
 	TargetName  string            // for the template
 	KMSKey      string            // see Options
 	Stage       int               // see Options
+	From, To    table.Way         // see Options
 }
 
 // Planned is what a template was made of.
@@ -60,7 +63,7 @@ func Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	options := Options{Source: source, Target: o.TargetName, KMSKey: o.KMSKey, Stage: cmp.Or(o.Stage, StageSeed)}
+	options := Options{Source: source, Target: o.TargetName, KMSKey: o.KMSKey, Stage: cmp.Or(o.Stage, StageSeed), From: o.From, To: o.To}
 	if source.isProvisioned() {
 		target, err := table.Describe(ctx, o.Target, "target", o.TargetTable)
 		switch missing := (*types.ResourceNotFoundException)(nil); {
@@ -93,8 +96,15 @@ func OneStack(source, target *table.Handle) error {
 // stack is one Template.
 type stack struct {
 	Options
-	key kmsKey
+	key  kmsKey
+	size int // of the template without its head, in bytes; 0: not known yet
 }
+
+// What CloudFormation takes (user guide, "CloudFormation quotas": template body size).
+const (
+	mostInline = 51_200    // bytes in the request
+	mostByS3   = 1_048_576 // bytes from a bucket
+)
 
 // Template returns the CloudFormation template (or, for StagePrepare, the part of one) for a stage, in YAML with comments. Its errors
 // are *refuse.Error.
@@ -104,7 +114,7 @@ func Template(o Options) (string, error) {
 		return "", err
 	}
 	o.Stage = cmp.Or(o.Stage, StageSeed)
-	s := stack{o, key}
+	s := stack{Options: o, key: key}
 	if err := s.check(); err != nil {
 		return "", err
 	}
@@ -162,7 +172,17 @@ func (s stack) template(parameters, conditions, resources []field) (string, erro
 			document = append(document, field{key: section.key, value: object(section.fields...)})
 		}
 	}
-	return render(s.head(), object(document...))
+	body, err := render("", object(document...))
+	if err != nil {
+		return "", err
+	}
+	for range 2 { // the head is longer where it has to tell of the size
+		s.size = len(s.head()) + len(body)
+	}
+	if s.size > mostByS3 {
+		return "", refuse.New("create the target with --apply, which makes no template", "the template has %d bytes, more than CloudFormation takes", s.size)
+	}
+	return s.head() + body, nil
 }
 
 // outputs are exported from the cutover on: that is how the stack of an application gets to its table.
