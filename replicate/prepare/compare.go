@@ -53,13 +53,14 @@ func limits(o *types.OnDemandThroughput) string {
 	return fmt.Sprintf(", at most %d read and %d write units", aws.ToInt64(o.MaxReadRequestUnits), aws.ToInt64(o.MaxWriteRequestUnits))
 }
 
-// indexText has the keys' types, too: an item whose attribute has another type is refused by the index.
+// indexText has the keys' types, too: an item whose attribute has another type is refused by the index. And it says of each attribute
+// to which key it belongs: a key may have several (API reference, GlobalSecondaryIndex: up to four each).
 func indexText(td *types.TableDescription, name *string, keys []types.KeySchemaElement, p *types.Projection) string {
 	text := aws.ToString(name)
 	for _, key := range keys {
 		for _, d := range td.AttributeDefinitions {
 			if aws.ToString(d.AttributeName) == aws.ToString(key.AttributeName) {
-				text += fmt.Sprintf(" %q:%s", aws.ToString(key.AttributeName), d.AttributeType)
+				text += fmt.Sprintf(" %s %q:%s", key.KeyType, aws.ToString(key.AttributeName), d.AttributeType)
 			}
 		}
 	}

@@ -14,6 +14,9 @@ func Notes(source Table, byTemplate bool) []string {
 	for _, one := range source.Unchecked() {
 		notes = append(notes, "not checked on the source, so not made: "+one)
 	}
+	for _, name := range source.Deleting {
+		notes = append(notes, "index "+name+" is being deleted on the source, so it is not made")
+	}
 	for _, scalable := range source.Scaling.Value {
 		where := "the table"
 		if scalable.Index != "" {
