@@ -55,11 +55,12 @@ the target gets DynamoDB's own key in the account, alias/aws/dynamodb. It deploy
 		if apply {
 			return j.apply(cmd, source, target, key)
 		}
-		if err := prepare.OneStack(source, target); err != nil {
+		if err := prepare.OneStack(cmd.Context(), source, target); err != nil {
 			return err
 		}
+		scaling, why := prepare.OpenScaling(cmd.Context(), source)
 		planned, err := prepare.Plan(cmd.Context(), prepare.PlanOptions{
-			Source: source.DB, SourceTable: source.Table, Scaling: prepare.OpenScaling(source), Target: target.DB, TargetTable: target.Table,
+			Source: source.DB, SourceTable: source.Table, Scaling: scaling, NoScaling: why, Target: target.DB, TargetTable: target.Table,
 			TargetName: target.Ref.Name, KMSKey: key, Stage: stage, From: source.Way(), To: target.Way(),
 		})
 		if err != nil {
@@ -82,8 +83,9 @@ the target gets DynamoDB's own key in the account, alias/aws/dynamodb. It deploy
 }
 
 func (j *job) apply(cmd *cobra.Command, source, target *table.Handle, key string) error {
+	scaling, why := prepare.OpenScaling(cmd.Context(), source)
 	o := prepare.ApplyOptions{
-		Source: source.DB, SourceTable: source.Table, Scaling: prepare.OpenScaling(source), Target: target.DB, TargetTable: target.Table, KMSKey: key,
+		Source: source.DB, SourceTable: source.Table, Scaling: scaling, NoScaling: why, Target: target.DB, TargetTable: target.Table, KMSKey: key,
 	}
 	last := "nothing was done"
 	o.Progress = func(step string) {

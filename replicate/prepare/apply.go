@@ -37,6 +37,7 @@ type ApplyOptions struct {
 	Source      SourceAPI
 	SourceTable string     // name or ARN
 	Scaling     ScalingAPI // of the source, for Applied.Notes; may be nil
+	NoScaling   string     // why Scaling is nil
 	Target      TargetAPI
 	TargetTable string            // name or ARN
 	KMSKey      string            // the target's key: id, ARN or alias; "": DynamoDB's own in the account (alias/aws/dynamodb)
@@ -110,6 +111,7 @@ func (a *applying) look(ctx context.Context) (err error) {
 	if a.source, err = Read(ctx, a.Source, a.Scaling, "source", a.SourceTable); err != nil {
 		return err
 	}
+	a.source.whyNoScaling(a.NoScaling)
 	if status := a.source.Raw.TableStatus; status == types.TableStatusCreating {
 		return refuse.New("wait until it is ACTIVE", "the source table %q is %s", a.source.Name, status)
 	}

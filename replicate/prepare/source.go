@@ -71,7 +71,7 @@ func Read(ctx context.Context, api ReadAPI, scaling ScalingAPI, side, name strin
 	switch {
 	case !t.isProvisioned():
 	case scaling == nil:
-		t.Scaling.Unknown = "not asked"
+		t.Scaling.Unknown = notAsked
 	default:
 		t.Scaling = asked(readScaling(limited, scaling, t.Info))
 	}
@@ -79,6 +79,16 @@ func Read(ctx context.Context, api ReadAPI, scaling ScalingAPI, side, name strin
 		return Table{}, fmt.Errorf("read table configuration: %w", err)
 	}
 	return t, nil
+}
+
+// notAsked is why autoscaling is not known where nobody was asked.
+const notAsked = "not asked"
+
+// whyNoScaling says why nobody was asked for the table's autoscaling.
+func (t *Table) whyNoScaling(why string) {
+	if why != "" && t.Scaling.Unknown == notAsked {
+		t.Scaling.Unknown = why
+	}
 }
 
 // asked makes a setting of an answer.

@@ -39,6 +39,7 @@ type PlanOptions struct {
 	Source      ReadAPI
 	SourceTable string            // name or ARN
 	Scaling     ScalingAPI        // of the source; may be nil
+	NoScaling   string            // why Scaling is nil
 	Target      table.DescribeAPI // asked for its provisioned capacity only; it need not be there
 	TargetTable string            // name or ARN
 	TargetName  string            // for the template
@@ -63,6 +64,7 @@ func Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
+	source.whyNoScaling(o.NoScaling)
 	options := Options{Source: source, Target: o.TargetName, KMSKey: o.KMSKey, Stage: cmp.Or(o.Stage, StageSeed), From: o.From, To: o.To}
 	if source.isProvisioned() {
 		target, err := table.Describe(ctx, o.Target, "target", o.TargetTable)
@@ -81,14 +83,29 @@ func Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	return Planned{Source: o.SourceTable, Target: o.TargetTable, Stage: options.Stage, Template: template, Notes: options.notes()}, nil
 }
 
-// OneStack refuses tables that can't be joined by one stack: the replicator reads and writes in its own account and Region.
-func OneStack(source, target *table.Handle) error {
+// OneStack refuses tables that can't be joined by one stack: the replicator reads and writes in its own account and Region. Of a table
+// that was given by its name, the account is that of its side's credentials. Its errors are *refuse.Error, but for the context's own.
+func OneStack(ctx context.Context, source, target *table.Handle) error {
 	remedy := `create the target with --apply, and run "reseal replicate" instead of the stack's replicator`
 	if from, to := source.Config.Region, target.Config.Region; from != to {
 		return refuse.New(remedy, "the source is in Region %s and the target in %s, which no stack can join", from, to)
 	}
-	if from, to := source.Ref.Account, target.Ref.Account; from != to && from != "" && to != "" {
-		return refuse.New(remedy, "the source is in account %s and the target in %s, which no stack can join", from, to)
+	if source.Ref.Account == "" && target.Ref.Account == "" && source.SameCaller(target) || source.LocalEndpoint() != nil && target.LocalEndpoint() != nil {
+		return nil
+	}
+	var accounts [2]string
+	for i, side := range []*table.Handle{source, target} {
+		account, err := side.Account(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return refuse.Because(err, "give the tables by their ARNs", "it is not known in which account the %s is (%s)", side.Side.Name, err)
+		}
+		accounts[i] = account
+	}
+	if accounts[0] != accounts[1] {
+		return refuse.New(remedy, "the source is in account %s and the target in %s, which no stack can join", accounts[0], accounts[1])
 	}
 	return nil
 }
