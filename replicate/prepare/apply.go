@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -344,7 +345,7 @@ func (a *applying) createInput() *dynamodb.CreateTableInput {
 	for _, index := range td.GlobalSecondaryIndexes {
 		one := types.GlobalSecondaryIndex{IndexName: index.IndexName, KeySchema: index.KeySchema, Projection: index.Projection}
 		if a.source.isProvisioned() {
-			one.ProvisionedThroughput = units(index.ProvisionedThroughput)
+			one.ProvisionedThroughput = cmp.Or(units(index.ProvisionedThroughput), units(td.ProvisionedThroughput)) // see Notes
 		} else {
 			one.OnDemandThroughput = index.OnDemandThroughput
 		}
@@ -354,7 +355,7 @@ func (a *applying) createInput() *dynamodb.CreateTableInput {
 }
 
 func units(p *types.ProvisionedThroughputDescription) *types.ProvisionedThroughput {
-	if p == nil {
+	if p == nil || aws.ToInt64(p.ReadCapacityUnits) == 0 {
 		return nil
 	}
 	return &types.ProvisionedThroughput{ReadCapacityUnits: p.ReadCapacityUnits, WriteCapacityUnits: p.WriteCapacityUnits}

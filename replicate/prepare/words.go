@@ -35,11 +35,34 @@ func Notes(source Table, byTemplate bool) []string {
 			notes = append(notes, fmt.Sprintf("tag %q is left out: CloudFormation would resolve it", aws.ToString(tag.Key)))
 		}
 	}
+	notes = append(notes, source.throughputNotes()...)
+	for _, index := range source.Raw.VectorIndexes {
+		notes = append(notes, "vector index "+aws.ToString(index.IndexName)+" is not made")
+	}
 	if len(source.Raw.Replicas) > 0 {
 		notes = append(notes, "the source is a global table; the target is in one Region")
 	}
 	return append(notes, "the target has no stream of its own; give it one before the cutover if the source's has other readers",
 		"not looked at: resource policies, Kinesis destinations, contributor insights, warm throughput, scheduled scaling")
+}
+
+// throughputNotes say where the target's capacity isn't what the source's description has.
+func (t Table) throughputNotes() []string {
+	if !t.isProvisioned() {
+		return nil
+	}
+	var notes []string
+	limited := t.Raw.OnDemandThroughput != nil
+	for _, index := range t.Raw.GlobalSecondaryIndexes {
+		limited = limited || index.OnDemandThroughput != nil
+		if p := index.ProvisionedThroughput; p == nil || aws.ToInt64(p.ReadCapacityUnits) == 0 {
+			notes = append(notes, "index "+aws.ToString(index.IndexName)+" tells no provisioned capacity; the target's gets that of the table")
+		}
+	}
+	if limited {
+		notes = append(notes, "limits of a table on demand are left out: the source is provisioned")
+	}
+	return notes
 }
 
 // notes are those of a template.
