@@ -69,15 +69,6 @@ func (p Pair) checkActive() error {
 	return nil
 }
 
-// CheckActive refuses a table that isn't ACTIVE. UPDATING serves reads and writes too, but a stream that is being enabled may not hold
-// every change yet.
-func (i Info) CheckActive() error {
-	if i.Raw.TableStatus != types.TableStatusActive {
-		return refuse.New("wait until it is ACTIVE", "%s is %s", called(i.Side, i.Name), i.Raw.TableStatus)
-	}
-	return nil
-}
-
 func (p Pair) checkKeys() error {
 	if p.Source.Schema != p.Target.Schema {
 		return refuse.New("create a target with the source's keys", "the key schemas differ: source has %s, target has %s", p.Source.Schema, p.Target.Schema)

@@ -98,7 +98,11 @@ func TestPreflight(t *testing.T) {
 		"source not encrypted": {described("src", noEncryption), described("tgt"), table.Needs{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pair, err := table.Preflight(t.Context(), test.source, "src", test.target, "tgt", test.needs)
+			target, err := test.target(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			pair, err := table.Preflight(t.Context(), test.source, "src", test.target, *target.TableName, test.needs)
 			if test.says != nil {
 				wantRefusal(t, err, test.says...)
 				if pair.Source.Raw != nil || pair.Target.Raw != nil {

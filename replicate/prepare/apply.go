@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"reseal/internal/call"
 	"reseal/internal/refuse"
+	"reseal/internal/table"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -36,6 +38,7 @@ type ApplyOptions struct {
 	Source      SourceAPI
 	SourceTable string     // name or ARN
 	Scaling     ScalingAPI // of the source, for Applied.Notes; may be nil
+	NoScaling   string     // why Scaling is nil
 	Target      TargetAPI
 	TargetTable string            // name or ARN
 	KMSKey      string            // the target's key: id, ARN or alias; "": DynamoDB's own in the account (alias/aws/dynamodb)
@@ -109,7 +112,8 @@ func (a *applying) look(ctx context.Context) (err error) {
 	if a.source, err = Read(ctx, a.Source, a.Scaling, "source", a.SourceTable); err != nil {
 		return err
 	}
-	if status := a.source.Raw.TableStatus; status != types.TableStatusActive && status != types.TableStatusUpdating {
+	a.source.whyNoScaling(a.NoScaling)
+	if status := a.source.Raw.TableStatus; status == types.TableStatusCreating {
 		return refuse.New("wait until it is ACTIVE", "the source table %q is %s", a.source.Name, status)
 	}
 	if view := a.source.StreamView(); view != "" && !a.source.hasNewImages() {
@@ -125,6 +129,9 @@ func (a *applying) look(ctx context.Context) (err error) {
 	}
 	if target.ARN == a.source.ARN && target.ID == a.source.ID {
 		return refuse.New("give another --target", "source and target are the same table %q", a.source.Name)
+	}
+	if target.Deleting != nil {
+		return refuse.New("wait until it is gone, and run this again", "the index %s of the target table %q is being deleted", strings.Join(target.Deleting, ", "), target.Name)
 	}
 	if differences, _ := a.key.compare(a.source, target, isUnfinished(target)); differences != nil {
 		return refuse.New("give another --target, or change or delete it yourself", "the target table %q is there already and differs: %s", target.Name, strings.Join(differences, "; "))
@@ -153,6 +160,9 @@ func (a *applying) makeTarget(ctx context.Context) error {
 	a.Progress("waiting until the target is ACTIVE")
 	if err := active(ctx, a.Target, a.TargetTable); err != nil {
 		return fmt.Errorf("wait for target: %w", err)
+	}
+	if err := a.awaitIndexes(ctx); err != nil {
+		return err
 	}
 	if isUnfinished := a.created && a.hasMore() || a.target != nil && isUnfinished(*a.target); !isUnfinished {
 		return nil
@@ -244,6 +254,34 @@ func active(ctx context.Context, api dynamodb.DescribeTableAPIClient, name strin
 	return waiter.Wait(ctx, &dynamodb.DescribeTableInput{TableName: &name}, activePatience)
 }
 
+// awaitIndexes waits until all of the target's indexes are ACTIVE. A table that is ACTIVE itself may have some that are being made: they
+// serve no query, and what can't be in them is only found while they are filled.
+func (a *applying) awaitIndexes(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, activePatience)
+	defer cancel()
+	told := ""
+	for {
+		info, err := table.Describe(ctx, a.Target, "target", a.TargetTable)
+		if err != nil {
+			return fmt.Errorf("wait for target's indexes: %s", err) // no refusal any more
+		}
+		unfinished := Table{Info: info}.unfinishedIndexes()
+		if unfinished == nil {
+			return nil
+		}
+		if said := strings.Join(unfinished, "; "); said != told {
+			a.Progress("waiting until the target's indexes are ACTIVE: " + said)
+			told = said
+		}
+		if err := call.Sleep(limited, poll); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("the target's indexes are not ACTIVE after %s (%s)", activePatience, told)
+		}
+	}
+}
+
 // result describes both tables as they are now, and fails if they aren't as they should be.
 func (a *applying) result(ctx context.Context) (Applied, error) {
 	source, err := readAgain(ctx, a.Source, "source", a.SourceTable)
@@ -258,6 +296,9 @@ func (a *applying) result(ctx context.Context) (Applied, error) {
 		return Applied{}, errors.New("the source's stream is not on, although DynamoDB has enabled it")
 	}
 	differences, unchecked := a.key.compare(a.source, target, false)
+	if unfinished := target.unfinishedIndexes(); unfinished != nil {
+		differences = append(differences, "indexes ("+strings.Join(unfinished, "; ")+")")
+	}
 	if differences != nil {
 		return Applied{}, fmt.Errorf("the target was made, but differs: %s", strings.Join(differences, "; "))
 	}
@@ -304,7 +345,7 @@ func (a *applying) createInput() *dynamodb.CreateTableInput {
 	for _, index := range td.GlobalSecondaryIndexes {
 		one := types.GlobalSecondaryIndex{IndexName: index.IndexName, KeySchema: index.KeySchema, Projection: index.Projection}
 		if a.source.isProvisioned() {
-			one.ProvisionedThroughput = units(index.ProvisionedThroughput)
+			one.ProvisionedThroughput = cmp.Or(units(index.ProvisionedThroughput), units(td.ProvisionedThroughput)) // see Notes
 		} else {
 			one.OnDemandThroughput = index.OnDemandThroughput
 		}
@@ -314,7 +355,7 @@ func (a *applying) createInput() *dynamodb.CreateTableInput {
 }
 
 func units(p *types.ProvisionedThroughputDescription) *types.ProvisionedThroughput {
-	if p == nil {
+	if p == nil || aws.ToInt64(p.ReadCapacityUnits) == 0 {
 		return nil
 	}
 	return &types.ProvisionedThroughput{ReadCapacityUnits: p.ReadCapacityUnits, WriteCapacityUnits: p.WriteCapacityUnits}

@@ -18,7 +18,7 @@ type line struct {
 // lines describe what a target must have of its source. The provisioned capacity is not among it: autoscaling moves it.
 func (t Table) lines() []line {
 	td := t.Raw
-	mode := "on demand" + limits(td.OnDemandThroughput)
+	mode := "on demand" + t.limits(td.OnDemandThroughput)
 	if t.isProvisioned() {
 		mode = "provisioned"
 	}
@@ -27,7 +27,7 @@ func (t Table) lines() []line {
 		local = append(local, indexText(td, index.IndexName, index.KeySchema, index.Projection))
 	}
 	for _, index := range td.GlobalSecondaryIndexes {
-		global = append(global, indexText(td, index.IndexName, index.KeySchema, index.Projection)+limits(index.OnDemandThroughput))
+		global = append(global, indexText(td, index.IndexName, index.KeySchema, index.Projection)+t.limits(index.OnDemandThroughput))
 	}
 	recovery := fmt.Sprintf("on %t", t.Recovery.Value.On)
 	if days := t.Recovery.Value.Days; days > 0 {
@@ -46,20 +46,22 @@ func (t Table) lines() []line {
 	}
 }
 
-func limits(o *types.OnDemandThroughput) string {
-	if o == nil || aws.ToInt64(o.MaxReadRequestUnits) <= 0 && aws.ToInt64(o.MaxWriteRequestUnits) <= 0 {
+// limits are those of a table on demand: on a provisioned one they have no effect.
+func (t Table) limits(o *types.OnDemandThroughput) string {
+	if o == nil || t.isProvisioned() || aws.ToInt64(o.MaxReadRequestUnits) <= 0 && aws.ToInt64(o.MaxWriteRequestUnits) <= 0 {
 		return ""
 	}
 	return fmt.Sprintf(", at most %d read and %d write units", aws.ToInt64(o.MaxReadRequestUnits), aws.ToInt64(o.MaxWriteRequestUnits))
 }
 
-// indexText has the keys' types, too: an item whose attribute has another type is refused by the index.
+// indexText has the keys' types, too: an item whose attribute has another type is refused by the index. And it says of each attribute
+// to which key it belongs: a key may have several (API reference, GlobalSecondaryIndex: up to four each).
 func indexText(td *types.TableDescription, name *string, keys []types.KeySchemaElement, p *types.Projection) string {
 	text := aws.ToString(name)
 	for _, key := range keys {
 		for _, d := range td.AttributeDefinitions {
 			if aws.ToString(d.AttributeName) == aws.ToString(key.AttributeName) {
-				text += fmt.Sprintf(" %q:%s", aws.ToString(key.AttributeName), d.AttributeType)
+				text += fmt.Sprintf(" %s %q:%s", key.KeyType, aws.ToString(key.AttributeName), d.AttributeType)
 			}
 		}
 	}

@@ -145,6 +145,15 @@ func retained(kind string, properties *yaml.Node) *yaml.Node {
 	return whenDeleted("Retain", kind, properties)
 }
 
+// after is retained, and made after another resource; "": after none.
+func after(kind string, properties *yaml.Node, other string) *yaml.Node {
+	node := retained(kind, properties)
+	if other != "" {
+		node.Content = append(node.Content, object(field{key: "DependsOn", value: word(other)}).Content...)
+	}
+	return node
+}
+
 // whenDeleted is a resource of which it is said what happens to it when the stack no longer has it.
 func whenDeleted(what, kind string, properties *yaml.Node) *yaml.Node {
 	return object(

@@ -160,3 +160,10 @@ func (p *pair) wantWritten(want map[string]int) {
 		p.t.Errorf("it wrote %v, want %v", got, want)
 	}
 }
+
+// plan makes the template of stage 2.
+func (p *pair) plan() (prepare.Planned, error) {
+	p.t.Helper()
+	db := testkit.Client(p.proxy.URL)
+	return prepare.Plan(p.t.Context(), prepare.PlanOptions{Source: db, SourceTable: p.source, Target: db, TargetTable: p.target, TargetName: p.target})
+}

@@ -1,6 +1,8 @@
 package prepare
 
 import (
+	"cmp"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -32,6 +34,7 @@ func (s stack) replicatorParameters() []field {
 		numeric("IteratorAgeAlarmMilliseconds", "Age of the oldest waiting record that is an alarm; the stream keeps 86400000", iteratorAgeThreshold, 60_000, streamMilliseconds),
 		parameter("AlarmTopicArn", "SNS topic that alarms go to; empty: they only show", "String", field{key: "Default", value: text("")}),
 		parameter("DeadLetterQueueArn", "SQS queue for records whose items the target refuses; empty: such a record blocks its shard", "String", field{key: "Default", value: text("")}),
+		parameter("DeadLetterQueueKeyArn", "KMS key of that queue, if it is encrypted with a customer managed one", "String", field{key: "Default", value: text("")}),
 	)
 }
 
@@ -52,6 +55,7 @@ func replicatorConditions() []field {
 	return []field{
 		{key: "HasAlarmTopic", value: given("AlarmTopicArn")},
 		{key: "HasDeadLetterQueue", value: given("DeadLetterQueueArn")},
+		{key: "HasDeadLetterQueueKey", value: given("DeadLetterQueueKeyArn")},
 	}
 }
 
@@ -90,6 +94,7 @@ func (s stack) role() *yaml.Node {
 		s.key.statement(),
 		s.sourceKeyStatement(),
 		when("HasDeadLetterQueue", allow("HandOn", ref("DeadLetterQueueArn"), none, "sqs:GetQueueUrl", "sqs:SendMessage")),
+		when("HasDeadLetterQueueKey", s.queueKeyStatement()),
 	}
 	assume := object(
 		field{key: "Effect", value: word("Allow")},
@@ -113,6 +118,12 @@ func (s stack) sourceKeyStatement() *yaml.Node {
 	}
 	through := field{key: "StringEquals", value: object(field{key: "kms:ViaService", value: sub("dynamodb.${AWS::Region}.${AWS::URLSuffix}")})}
 	return allow("ReadWithSourceKey", text(*sse.KMSMasterKeyArn), object(through), "kms:Decrypt", "kms:DescribeKey")
+}
+
+// queueKeyStatement allows what a sender to an encrypted queue needs (SQS developer guide, "Key management": producers).
+func (s stack) queueKeyStatement() *yaml.Node {
+	through := field{key: "StringEquals", value: object(field{key: "kms:ViaService", value: sub("sqs.${AWS::Region}.${AWS::URLSuffix}")})}
+	return allow("UseQueueKey", ref("DeadLetterQueueKeyArn"), object(through), "kms:Decrypt", "kms:GenerateDataKey")
 }
 
 func (s stack) function() *yaml.Node {
@@ -146,32 +157,64 @@ func (s stack) mapping() *yaml.Node {
 		field{key: "BatchSize", value: ref("BatchSize")},
 		field{key: "MaximumBatchingWindowInSeconds", value: ref("BatchingWindowSeconds")},
 		field{key: "ParallelizationFactor", value: ref("ParallelizationFactor")},
+		field{key: "MetricsConfig", value: object(field{key: "Metrics", value: words("EventCount")})},
+	))
+}
+
+// alarm is what CloudWatch watches.
+type alarm struct {
+	description, namespace, metric, statistic string
+	dimension, threshold                      *yaml.Node
+	comparison, missing                       string // "": GreaterThanThreshold, notBreaching
+	periods                                   int64  // of five minutes each
+}
+
+func (a alarm) resource() *yaml.Node {
+	return resource("AWS::CloudWatch::Alarm", object(
+		field{key: "AlarmDescription", value: word(a.description)},
+		field{key: "Namespace", value: word(a.namespace)},
+		field{key: "MetricName", value: word(a.metric)},
+		field{key: "Dimensions", value: list(a.dimension)},
+		field{key: "Statistic", value: word(a.statistic)},
+		field{key: "Period", value: number(300)},
+		field{key: "EvaluationPeriods", value: number(a.periods)},
+		field{key: "ComparisonOperator", value: word(cmp.Or(a.comparison, "GreaterThanThreshold"))},
+		field{key: "Threshold", value: a.threshold},
+		field{key: "TreatMissingData", value: word(cmp.Or(a.missing, "notBreaching"))},
+		field{key: "AlarmActions", value: when("HasAlarmTopic", list(ref("AlarmTopicArn")))},
 	))
 }
 
 // alarms watch the replicator. A record that it can't apply is no error of the function, which names it in its answer: the
-// function's own metric tells of those.
+// function's own metric tells of those. IteratorAge comes with an event only: it is missing, not high, when Lambda can't poll (the
+// mapping is disabled, the role or a key is gone), and also when the application writes nothing. PolledEventCount is 0 for a poll that
+// finds nothing (Lambda developer guide, "Event source mapping metrics"), so where it is missing nobody polls.
 func (s stack) alarms() []field {
-	function := object(field{key: "Name", value: word("FunctionName")}, field{key: "Value", value: ref("Replicator")})
-	table := object(field{key: "Name", value: word("TargetTable")}, field{key: "Value", value: ref("Target")})
-	alarm := func(description, namespace, metric, statistic string, dimension, threshold *yaml.Node, periods int64) *yaml.Node {
-		return resource("AWS::CloudWatch::Alarm", object(
-			field{key: "AlarmDescription", value: word(description)},
-			field{key: "Namespace", value: word(namespace)},
-			field{key: "MetricName", value: word(metric)},
-			field{key: "Dimensions", value: list(dimension)},
-			field{key: "Statistic", value: word(statistic)},
-			field{key: "Period", value: number(300)},
-			field{key: "EvaluationPeriods", value: number(periods)},
-			field{key: "ComparisonOperator", value: word("GreaterThanThreshold")},
-			field{key: "Threshold", value: threshold},
-			field{key: "TreatMissingData", value: word("notBreaching")},
-			field{key: "AlarmActions", value: when("HasAlarmTopic", list(ref("AlarmTopicArn")))},
-		))
+	dimension := func(name string, value *yaml.Node) *yaml.Node {
+		return object(field{key: "Name", value: word(name)}, field{key: "Value", value: value})
 	}
+	function, table := dimension("FunctionName", ref("Replicator")), dimension("TargetTable", ref("Target"))
 	return []field{
-		{"IteratorAgeAlarm", alarm("The replicator is far behind: what is older than 24 hours is lost to it", "AWS/Lambda", "IteratorAge", "Maximum", function, ref("IteratorAgeAlarmMilliseconds"), 1), ""},
-		{"ErrorsAlarm", alarm("The replicator fails", "AWS/Lambda", "Errors", "Sum", function, number(0), 1), ""},
-		{"NotAppliedAlarm", alarm("For a quarter of an hour there have been records that the replicator can't apply: see its log", "reseal", "Failures", "Sum", table, number(0), 3), ""},
+		{"IteratorAgeAlarm", alarm{
+			description: "The replicator is far behind: what is older than 24 hours is lost to it",
+			namespace:   "AWS/Lambda", metric: "IteratorAge", statistic: "Maximum", dimension: function, threshold: ref("IteratorAgeAlarmMilliseconds"), periods: 1,
+		}.resource(), ""},
+		{"NotPollingAlarm", alarm{
+			description: "Lambda has not read the stream for a quarter of an hour: look at the mapping's state, the role and the keys",
+			namespace:   "AWS/Lambda", metric: "PolledEventCount", statistic: "Sum", dimension: dimension("EventSourceMappingUUID", ref("ReplicatorMapping")),
+			threshold: number(0), comparison: "LessThanThreshold", missing: "breaching", periods: 3,
+		}.resource(), comment("A count is never below 0: this one goes off when there is none. A poll that finds nothing counts 0.")},
+		{"ErrorsAlarm", alarm{
+			description: "The replicator fails",
+			namespace:   "AWS/Lambda", metric: "Errors", statistic: "Sum", dimension: function, threshold: number(0), periods: 1,
+		}.resource(), ""},
+		{"NotAppliedAlarm", alarm{
+			description: "For a quarter of an hour there have been records that the replicator can't apply: see its log",
+			namespace:   "reseal", metric: "Failures", statistic: "Sum", dimension: table, threshold: number(0), periods: 3,
+		}.resource(), ""},
+		{"DeadLetteredAlarm", alarm{
+			description: "The target refuses items, which are older there than on the source: their keys are in the dead-letter queue",
+			namespace:   "reseal", metric: "DeadLettered", statistic: "Sum", dimension: table, threshold: number(0), periods: 1,
+		}.resource(), ""},
 	}
 }

@@ -35,13 +35,22 @@ type Policy struct {
 	DisableScaleIn                    bool
 }
 
-// OpenScaling makes the client for the account and Region of a table.
-func OpenScaling(h *table.Handle) ScalingAPI {
+// OpenScaling makes the client for the account and Region of a table, or says why there is none: Application Auto Scaling knows a
+// table by its name only, in the caller's own account, where another table may have the name.
+func OpenScaling(ctx context.Context, h *table.Handle) (client ScalingAPI, why string) {
+	if h.Ref.Account != "" && h.LocalEndpoint() == nil {
+		switch caller, err := h.Caller(ctx); {
+		case err != nil:
+			return nil, err.Error()
+		case caller != h.Ref.Account:
+			return nil, "the table is in account " + h.Ref.Account + ", and the credentials can ask in " + caller + " only"
+		}
+	}
 	return applicationautoscaling.NewFromConfig(h.Config, func(o *applicationautoscaling.Options) {
 		if o.BaseEndpoint == nil {
 			o.BaseEndpoint = h.LocalEndpoint() // which may serve it, too
 		}
-	})
+	}), ""
 }
 
 // readScaling asks for what is registered for the table and its indexes.

@@ -45,6 +45,7 @@ type Table struct {
 	Recovery   Setting[Recovery]
 	Tags       Setting[[]types.Tag] // without those of AWS, sorted by key
 	Scaling    Setting[[]Scalable]  // of the table and its indexes; none on demand
+	Deleting   []string             // global secondary indexes that are being deleted; they are not in Raw
 }
 
 // patience is how long the calls beyond DescribeTable may take, the SDK's retries included.
@@ -58,6 +59,10 @@ func Read(ctx context.Context, api ReadAPI, scaling ScalingAPI, side, name strin
 		return Table{}, err
 	}
 	t := Table{Info: info}
+	if err := t.CheckState(); err != nil {
+		return Table{}, err
+	}
+	t.leaveOutDeleting()
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	t.TimeToLive = asked(timeToLive(limited, api, name))
@@ -66,14 +71,24 @@ func Read(ctx context.Context, api ReadAPI, scaling ScalingAPI, side, name strin
 	switch {
 	case !t.isProvisioned():
 	case scaling == nil:
-		t.Scaling.Unknown = "not asked"
+		t.Scaling.Unknown = notAsked
 	default:
-		t.Scaling = asked(readScaling(limited, scaling, info))
+		t.Scaling = asked(readScaling(limited, scaling, t.Info))
 	}
 	if err := ctx.Err(); err != nil {
 		return Table{}, fmt.Errorf("read table configuration: %w", err)
 	}
 	return t, nil
+}
+
+// notAsked is why autoscaling is not known where nobody was asked.
+const notAsked = "not asked"
+
+// whyNoScaling says why nobody was asked for the table's autoscaling.
+func (t *Table) whyNoScaling(why string) {
+	if why != "" && t.Scaling.Unknown == notAsked {
+		t.Scaling.Unknown = why
+	}
 }
 
 // asked makes a setting of an answer.
@@ -152,6 +167,55 @@ func (t Table) isProvisioned() bool {
 	}
 	p := t.Raw.ProvisionedThroughput
 	return p != nil && aws.ToInt64(p.ReadCapacityUnits) > 0
+}
+
+// leaveOutDeleting takes the global secondary indexes out of the description that are being deleted, and the definitions of attributes
+// that no key has then: CreateTable refuses those.
+func (t *Table) leaveOutDeleting() {
+	td := *t.Raw // the description belongs to whoever made it
+	td.GlobalSecondaryIndexes = nil
+	for _, index := range t.Raw.GlobalSecondaryIndexes {
+		if index.IndexStatus == types.IndexStatusDeleting {
+			t.Deleting = append(t.Deleting, aws.ToString(index.IndexName))
+		} else {
+			td.GlobalSecondaryIndexes = append(td.GlobalSecondaryIndexes, index)
+		}
+	}
+	if t.Deleting == nil {
+		return
+	}
+	used := map[string]bool{}
+	note := func(keys []types.KeySchemaElement) {
+		for _, key := range keys {
+			used[aws.ToString(key.AttributeName)] = true
+		}
+	}
+	note(td.KeySchema)
+	for _, index := range td.LocalSecondaryIndexes {
+		note(index.KeySchema)
+	}
+	for _, index := range td.GlobalSecondaryIndexes {
+		note(index.KeySchema)
+	}
+	td.AttributeDefinitions = slices.DeleteFunc(slices.Clone(td.AttributeDefinitions), func(d types.AttributeDefinition) bool {
+		return !used[aws.ToString(d.AttributeName)]
+	})
+	t.Raw = &td
+}
+
+// unfinishedIndexes are those that don't serve queries yet, each with its state. A table is ACTIVE while its indexes are made.
+func (t Table) unfinishedIndexes() []string {
+	var list []string
+	for _, index := range t.Raw.GlobalSecondaryIndexes {
+		state := string(index.IndexStatus)
+		if aws.ToBool(index.Backfilling) {
+			state += ", backfilling"
+		}
+		if state != "" && state != string(types.IndexStatusActive) {
+			list = append(list, aws.ToString(index.IndexName)+" is "+state)
+		}
+	}
+	return list
 }
 
 // hasNewImages tells whether the stream is on and has what a replicator needs.

@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -21,8 +22,11 @@ func (s stack) targetResources() []field {
 	fields = append(fields, field{"Target", retained("AWS::DynamoDB::Table", s.tableProperties()), comment(
 		"The target: as the source is, and encrypted. It stays when the stack is deleted.",
 	)})
+	before := ""
 	for _, scalable := range s.Source.Scaling.Value {
-		fields = append(fields, s.scalingResources(scalable)...)
+		more := s.scalingResources(scalable, before)
+		fields = append(fields, more...)
+		before = more[len(more)-1].key
 	}
 	return fields
 }
@@ -64,7 +68,7 @@ func (s stack) tableProperties() *yaml.Node {
 		field{key: "GlobalSecondaryIndexes", value: s.globalIndexes()},
 		field{key: "BillingMode", value: billing, comment: unknown("Autoscaling", s.Source.Scaling.Unknown)},
 		field{key: "ProvisionedThroughput", value: throughput},
-		field{key: "OnDemandThroughput", value: onDemand(td.OnDemandThroughput)},
+		field{key: "OnDemandThroughput", value: s.onDemand(td.OnDemandThroughput)},
 		field{key: "TableClass", value: class},
 		field{key: "DeletionProtectionEnabled", value: protection},
 		field{key: "TimeToLiveSpecification", value: timeToLive},
@@ -133,14 +137,14 @@ func (s stack) globalIndexes() *yaml.Node {
 		name := aws.ToString(index.IndexName)
 		var throughput *yaml.Node
 		if s.Source.isProvisioned() {
-			throughput = throughputOf(s.capacityOf(name))
+			throughput = throughputOf(cmp.Or(s.capacityOf(name), s.capacityOf(""))) // see Notes
 		}
 		nodes = append(nodes, object(
 			field{key: "IndexName", value: text(name)},
 			field{key: "KeySchema", value: keySchema(index.KeySchema)},
 			field{key: "Projection", value: projection(index.Projection)},
 			field{key: "ProvisionedThroughput", value: throughput},
-			field{key: "OnDemandThroughput", value: onDemand(index.OnDemandThroughput)},
+			field{key: "OnDemandThroughput", value: s.onDemand(index.OnDemandThroughput)},
 		))
 	}
 	return list(nodes...)
@@ -179,9 +183,10 @@ func throughputOf(p *types.ProvisionedThroughputDescription) *yaml.Node {
 	)
 }
 
-// onDemand is the most that a table on demand may serve, where a limit is set.
-func onDemand(o *types.OnDemandThroughput) *yaml.Node {
-	if o == nil {
+// onDemand is the most that a table on demand may serve, where a limit is set. A provisioned table may still have limits from when it
+// was on demand: CreateTable refuses them there.
+func (s stack) onDemand(o *types.OnDemandThroughput) *yaml.Node {
+	if o == nil || s.Source.isProvisioned() {
 		return nil
 	}
 	limit := func(units *int64) *yaml.Node {
@@ -211,8 +216,9 @@ func (s stack) tags() *yaml.Node {
 	return list(nodes...)
 }
 
-// scalingResources are a capacity's bounds and the policies that move it between them.
-func (s stack) scalingResources(c Scalable) []field {
+// scalingResources are a capacity's bounds and the policies that move it between them. They wait for the resource before them:
+// Application Auto Scaling takes only some requests at a time, and answers "Rate exceeded" to a stack that sends dozens.
+func (s stack) scalingResources(c Scalable, before string) []field {
 	units, of, name := "Read", "table", "Table"
 	if strings.Contains(string(c.Dimension), "Write") {
 		units = "Write"
@@ -228,13 +234,13 @@ func (s stack) scalingResources(c Scalable) []field {
 		id = subWith("table/${Target}/index/${Index}", "Index", c.Index)
 	}
 	logical := name + units + "Scaling"
-	fields := []field{{logical, retained("AWS::ApplicationAutoScaling::ScalableTarget", object(
+	fields := []field{{logical, after("AWS::ApplicationAutoScaling::ScalableTarget", object(
 		field{key: "ServiceNamespace", value: word("dynamodb")},
 		field{key: "ResourceId", value: id},
 		field{key: "ScalableDimension", value: word("dynamodb:" + of + ":" + units + "CapacityUnits")},
 		field{key: "MinCapacity", value: number(int64(c.Min))},
 		field{key: "MaxCapacity", value: number(int64(c.Max))},
-	)), ""}}
+	), before), ""}}
 	for i, p := range c.Policies {
 		seconds := func(n *int32) *yaml.Node {
 			if n == nil {
@@ -246,11 +252,12 @@ func (s stack) scalingResources(c Scalable) []field {
 		if p.DisableScaleIn {
 			keeps = truth(true)
 		}
-		policyName := logical + "Policy"
+		policyName, before := logical+"Policy", "" // a reference to the target is enough
 		if i > 0 {
+			before = fields[len(fields)-1].key
 			policyName += fmt.Sprint(i + 1)
 		}
-		fields = append(fields, field{policyName, retained("AWS::ApplicationAutoScaling::ScalingPolicy", object(
+		fields = append(fields, field{policyName, after("AWS::ApplicationAutoScaling::ScalingPolicy", object(
 			field{key: "PolicyName", value: word(policyName)},
 			field{key: "PolicyType", value: word("TargetTrackingScaling")},
 			field{key: "ScalingTargetId", value: ref(logical)},
@@ -261,7 +268,7 @@ func (s stack) scalingResources(c Scalable) []field {
 				field{key: "ScaleOutCooldown", value: seconds(p.ScaleOutCooldown)},
 				field{key: "DisableScaleIn", value: keeps},
 			)},
-		)), ""})
+		), before), ""})
 	}
 	return fields
 }

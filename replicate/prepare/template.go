@@ -30,6 +30,8 @@ type Options struct {
 	Unseen string                  // why the target could not be looked at; "": it was
 	KMSKey string                  // the target's key: id, ARN or alias; "": a new one
 	Stage  int                     // 0: StageSeed
+
+	From, To table.Way // how source and target are reached, for the commands that the template's comments have
 }
 
 // PlanOptions say which tables to make a template for.
@@ -37,11 +39,13 @@ type PlanOptions struct {
 	Source      ReadAPI
 	SourceTable string            // name or ARN
 	Scaling     ScalingAPI        // of the source; may be nil
+	NoScaling   string            // why Scaling is nil
 	Target      table.DescribeAPI // asked for its provisioned capacity only; it need not be there
 	TargetTable string            // name or ARN
 	TargetName  string            // for the template
 	KMSKey      string            // see Options
 	Stage       int               // see Options
+	From, To    table.Way         // see Options
 }
 
 // Planned is what a template was made of.
@@ -60,7 +64,8 @@ func Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	options := Options{Source: source, Target: o.TargetName, KMSKey: o.KMSKey, Stage: cmp.Or(o.Stage, StageSeed)}
+	source.whyNoScaling(o.NoScaling)
+	options := Options{Source: source, Target: o.TargetName, KMSKey: o.KMSKey, Stage: cmp.Or(o.Stage, StageSeed), From: o.From, To: o.To}
 	if source.isProvisioned() {
 		target, err := table.Describe(ctx, o.Target, "target", o.TargetTable)
 		switch missing := (*types.ResourceNotFoundException)(nil); {
@@ -78,14 +83,29 @@ func Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	return Planned{Source: o.SourceTable, Target: o.TargetTable, Stage: options.Stage, Template: template, Notes: options.notes()}, nil
 }
 
-// OneStack refuses tables that can't be joined by one stack: the replicator reads and writes in its own account and Region.
-func OneStack(source, target *table.Handle) error {
+// OneStack refuses tables that can't be joined by one stack: the replicator reads and writes in its own account and Region. Of a table
+// that was given by its name, the account is that of its side's credentials. Its errors are *refuse.Error, but for the context's own.
+func OneStack(ctx context.Context, source, target *table.Handle) error {
 	remedy := `create the target with --apply, and run "reseal replicate" instead of the stack's replicator`
 	if from, to := source.Config.Region, target.Config.Region; from != to {
 		return refuse.New(remedy, "the source is in Region %s and the target in %s, which no stack can join", from, to)
 	}
-	if from, to := source.Ref.Account, target.Ref.Account; from != to && from != "" && to != "" {
-		return refuse.New(remedy, "the source is in account %s and the target in %s, which no stack can join", from, to)
+	if source.Ref.Account == "" && target.Ref.Account == "" && source.SameCaller(target) || source.LocalEndpoint() != nil && target.LocalEndpoint() != nil {
+		return nil
+	}
+	var accounts [2]string
+	for i, side := range []*table.Handle{source, target} {
+		account, err := side.Account(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return refuse.Because(err, "give the tables by their ARNs", "it is not known in which account the %s is (%s)", side.Side.Name, err)
+		}
+		accounts[i] = account
+	}
+	if accounts[0] != accounts[1] {
+		return refuse.New(remedy, "the source is in account %s and the target in %s, which no stack can join", accounts[0], accounts[1])
 	}
 	return nil
 }
@@ -93,8 +113,15 @@ func OneStack(source, target *table.Handle) error {
 // stack is one Template.
 type stack struct {
 	Options
-	key kmsKey
+	key  kmsKey
+	size int // of the template without its head, in bytes; 0: not known yet
 }
+
+// What CloudFormation takes (user guide, "CloudFormation quotas": template body size).
+const (
+	mostInline = 51_200    // bytes in the request
+	mostByS3   = 1_048_576 // bytes from a bucket
+)
 
 // Template returns the CloudFormation template (or, for StagePrepare, the part of one) for a stage, in YAML with comments. Its errors
 // are *refuse.Error.
@@ -104,7 +131,7 @@ func Template(o Options) (string, error) {
 		return "", err
 	}
 	o.Stage = cmp.Or(o.Stage, StageSeed)
-	s := stack{o, key}
+	s := stack{Options: o, key: key}
 	if err := s.check(); err != nil {
 		return "", err
 	}
@@ -162,7 +189,17 @@ func (s stack) template(parameters, conditions, resources []field) (string, erro
 			document = append(document, field{key: section.key, value: object(section.fields...)})
 		}
 	}
-	return render(s.head(), object(document...))
+	body, err := render("", object(document...))
+	if err != nil {
+		return "", err
+	}
+	for range 2 { // the head is longer where it has to tell of the size
+		s.size = len(s.head()) + len(body)
+	}
+	if s.size > mostByS3 {
+		return "", refuse.New("create the target with --apply, which makes no template", "the template has %d bytes, more than CloudFormation takes", s.size)
+	}
+	return s.head() + body, nil
 }
 
 // outputs are exported from the cutover on: that is how the stack of an application gets to its table.

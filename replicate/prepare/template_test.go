@@ -91,12 +91,20 @@ func TestTemplate(t *testing.T) {
 			"FunctionResponseTypes": []any{"ReportBatchItemFailures"}, "BisectBatchOnFunctionError": true,
 			"MaximumRetryAttempts": -1, "MaximumRecordAgeInSeconds": -1, "BatchSize": ref("BatchSize"),
 			"MaximumBatchingWindowInSeconds": ref("BatchingWindowSeconds"), "ParallelizationFactor": ref("ParallelizationFactor"),
+			"MetricsConfig": map[string]any{"Metrics": []any{"EventCount"}},
 		},
-		"IteratorAgeAlarm/Properties/MetricName": "IteratorAge",
-		"IteratorAgeAlarm/Properties/Threshold":  ref("IteratorAgeAlarmMilliseconds"),
-		"ErrorsAlarm/Properties/MetricName":      "Errors",
-		"NotAppliedAlarm/Properties/Namespace":   "reseal", // as the replicator's metrics have it
-		"NotAppliedAlarm/Properties/MetricName":  "Failures",
+		"NotPollingAlarm/Properties/MetricName":         "PolledEventCount",
+		"NotPollingAlarm/Properties/TreatMissingData":   "breaching",
+		"NotPollingAlarm/Properties/ComparisonOperator": "LessThanThreshold",
+		"NotPollingAlarm/Properties/Threshold":          0,
+		"NotPollingAlarm/Properties/Dimensions":         []any{map[string]any{"Name": "EventSourceMappingUUID", "Value": ref("ReplicatorMapping")}},
+		"DeadLetteredAlarm/Properties/MetricName":       "DeadLettered",
+		"DeadLetteredAlarm/Properties/Namespace":        "reseal",
+		"IteratorAgeAlarm/Properties/MetricName":        "IteratorAge",
+		"IteratorAgeAlarm/Properties/Threshold":         ref("IteratorAgeAlarmMilliseconds"),
+		"ErrorsAlarm/Properties/MetricName":             "Errors",
+		"NotAppliedAlarm/Properties/Namespace":          "reseal", // as the replicator's metrics have it
+		"NotAppliedAlarm/Properties/MetricName":         "Failures",
 	})
 	if hours := testkit.At(parsed, "Parameters", "IteratorAgeAlarmMilliseconds", "Default"); hours != 6*60*60*1000 {
 		t.Errorf("the alarm's threshold is %v", hours)
@@ -150,6 +158,9 @@ func TestRole(t *testing.T) {
 		want = append(want, ofSource, testkit.Function{Name: "!If", Argument: []any{
 			"HasDeadLetterQueue", statement("HandOn", ref("DeadLetterQueueArn"), "sqs:GetQueueUrl", "sqs:SendMessage"), ref("AWS::NoValue"),
 		}})
+		forQueue := statement("UseQueueKey", ref("DeadLetterQueueKeyArn"), "kms:Decrypt", "kms:GenerateDataKey")
+		forQueue["Condition"] = map[string]any{"StringEquals": map[string]any{"kms:ViaService": testkit.Function{Name: "!Sub", Argument: "sqs.${AWS::Region}.${AWS::URLSuffix}"}}}
+		want = append(want, testkit.Function{Name: "!If", Argument: []any{"HasDeadLetterQueueKey", forQueue, ref("AWS::NoValue")}})
 		policies, _ := testkit.At(parsed, "Resources", "ReplicatorRole", "Properties", "Policies").([]any)
 		if len(policies) != 1 || !reflect.DeepEqual(testkit.At(policies[0], "PolicyDocument", "Statement"), want) {
 			t.Errorf("key %q: policies %v, want %v", key, policies, want)
@@ -239,7 +250,7 @@ func TestStages(t *testing.T) {
 		if !strings.Contains(text, fmt.Sprintf("# Stage %d (", stage)) {
 			t.Errorf("stage %d isn't named", stage)
 		}
-		for _, name := range []string{"Replicator", "ReplicatorMapping", "ReplicatorRole", "ReplicatorLogs", "IteratorAgeAlarm", "ErrorsAlarm", "NotAppliedAlarm"} {
+		for _, name := range []string{"Replicator", "ReplicatorMapping", "ReplicatorRole", "ReplicatorLogs", "IteratorAgeAlarm", "NotPollingAlarm", "ErrorsAlarm", "NotAppliedAlarm", "DeadLetteredAlarm"} {
 			if has := testkit.At(parsed, "Resources", name) != nil; has != test.hasReplicator {
 				t.Errorf("stage %d has %s: %t", stage, name, has)
 			}
@@ -384,7 +395,7 @@ func TestTextInComments(t *testing.T) {
 			t.Errorf("%q: sections %v: %s", s, len(parsed), text)
 		}
 		resources, _ := parsed["Resources"].(map[string]any)
-		if len(resources) != 11-1 {
+		if len(resources) != 12 {
 			t.Errorf("%q: %d resources", s, len(resources))
 		}
 	}
