@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// sides are the flags, with their defaults, that all commands on two tables have (DESIGN section 6).
+// sides are the flags, with their defaults, that all commands on two tables have.
 var sides = map[string]string{
 	"source": "", "target": "", "region": "", "profile": "", "endpoint-url": "",
 	"source-region": "", "source-profile": "", "source-role-arn": "", "source-endpoint-url": "",

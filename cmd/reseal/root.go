@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit statuses (DESIGN section 6). Scripts rely on them.
+// The exit statuses. Scripts rely on them.
 const (
 	exitDone        = 0
 	exitDifferent   = 1   // verify and demo: the tables do not match

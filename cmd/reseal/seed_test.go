@@ -15,7 +15,7 @@ import (
 	"reseal/internal/test/testkit"
 )
 
-// seedFields are those of the contract (DESIGN section 6).
+// seedFields are those of the contract.
 var seedFields = []string{
 	"command", "source", "target", "segments", "items_read", "items_written", "items_rechecked", "items_rewritten", "read_units",
 	"write_units", "throttled", "resumed", "elapsed_seconds",

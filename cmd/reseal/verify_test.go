@@ -15,7 +15,7 @@ import (
 	"reseal/internal/test/testkit"
 )
 
-// verifyFields are those of the contract (DESIGN section 6).
+// verifyFields are those of the contract.
 var verifyFields = []string{
 	"command", "source", "target", "match", "source_items", "target_items", "missing", "extra", "different", "settled", "repaired",
 	"source_fingerprint", "target_fingerprint", "read_units", "configuration", "encryption", "elapsed_seconds",

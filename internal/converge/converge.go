@@ -1,5 +1,3 @@
-// Package converge brings items of the target in line with the source while the application writes to the source and a
-// replicator applies its stream to the target: the convergence protocol of the design, section 3.
 package converge
 
 import (

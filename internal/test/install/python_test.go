@@ -1,4 +1,4 @@
-package python
+package install
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"reseal/internal/test/engine/cachetest"
+	"reseal/internal/test/install/cachetest"
 )
 
 // fakePython puts a shell script named python3 in the place of all programs.
@@ -26,7 +26,7 @@ func fakePython(t *testing.T, script string) {
 func TestInstall(t *testing.T) {
 	cache := cachetest.Empty(t)
 	var log bytes.Buffer
-	e := Environment{What: "nothing", Requirements: []byte("# nothing\n"), Remedy: "don't"}
+	e := Python{What: "nothing", Requirements: []byte("# nothing\n"), Remedy: "don't"}
 	path, err := e.Install(t.Context(), &log)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestInstallFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cache := cachetest.Empty(t)
 			fakePython(t, test.script)
-			_, err := Environment{What: "it", Remedy: "do without"}.Install(t.Context(), nil)
+			_, err := Python{What: "it", Remedy: "do without"}.Install(t.Context(), nil)
 			if err == nil || !strings.HasPrefix(err.Error(), "install it: ") || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %v, want %q in one line", err, test.want)
 			}
@@ -69,7 +69,7 @@ func TestInstallFails(t *testing.T) {
 	t.Run("no Python", func(t *testing.T) {
 		cachetest.Empty(t)
 		t.Setenv("PATH", "")
-		_, err := Environment{What: "it", Remedy: "do without"}.Install(t.Context(), nil)
+		_, err := Python{What: "it", Remedy: "do without"}.Install(t.Context(), nil)
 		if err == nil || !strings.Contains(err.Error(), "install it: python3 not found: install Python 3.11 or newer with venv and pip, or do without") {
 			t.Errorf("error %v", err)
 		}

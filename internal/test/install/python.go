@@ -1,5 +1,4 @@
-// Package python installs programs that are written in Python, for tests and benchmarks.
-package python
+package install
 
 import (
 	"context"
@@ -12,12 +11,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-
-	"reseal/internal/test/engine"
 )
 
-// Environment is a virtual environment with certain packages.
-type Environment struct {
+// Python is a virtual environment with certain packages.
+type Python struct {
 	What         string // is in it, for messages
 	Requirements []byte // of pip, each with its version and digests
 	Remedy       string // ends the errors: what to do if it can't be had
@@ -29,12 +26,12 @@ type Environment struct {
 // processes may install at the same time.
 //
 // It fails if there is no such Python, and if pip fails; the message says what to do, in one line.
-func (e Environment) Install(ctx context.Context, log io.Writer) (string, error) {
+func (e Python) Install(ctx context.Context, log io.Writer) (string, error) {
 	base, version, err := e.find(ctx)
 	if err != nil {
 		return "", fmt.Errorf("install %s: %w", e.What, err)
 	}
-	dir, err := engine.Folder{
+	dir, err := Folder{
 		Kind:     "python",
 		What:     e.What,
 		Tool:     "pip",
@@ -55,19 +52,19 @@ func (e Environment) Install(ctx context.Context, log io.Writer) (string, error)
 func interpreter(dir string) string { return filepath.Join(dir, "bin", "python") }
 
 // fill installs what the requirements say, exactly.
-func (e Environment) fill(ctx context.Context, base, dir string) error {
+func (e Python) fill(ctx context.Context, base, dir string) error {
 	list := filepath.Join(dir, "requirements.txt")
 	if err := os.WriteFile(list, e.Requirements, 0o644); err != nil {
 		return err
 	}
-	if err := engine.RunInstaller(ctx, exec.CommandContext(ctx, base, "-m", "venv", dir), "venv", e.Remedy); err != nil {
+	if err := Run(ctx, exec.CommandContext(ctx, base, "-m", "venv", dir), "venv", e.Remedy); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(
 		ctx, interpreter(dir), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--require-hashes",
 		"--requirement", list,
 	)
-	return engine.RunInstaller(ctx, cmd, "pip install", e.Remedy)
+	return Run(ctx, cmd, "pip install", e.Remedy)
 }
 
 // versionPattern takes the minor version out of what the interpreter says.
@@ -79,7 +76,7 @@ const oldest = 11
 var errTooOld = errors.New("Python 3." + strconv.Itoa(oldest) + " or newer is needed")
 
 // find returns the path and the version of the machine's Python.
-func (e Environment) find(ctx context.Context) (path, version string, err error) {
+func (e Python) find(ctx context.Context) (path, version string, err error) {
 	path, err = exec.LookPath("python3")
 	if err != nil {
 		return "", "", fmt.Errorf("python3 not found: install Python 3.%d or newer with venv and pip, or %s", oldest, e.Remedy)
