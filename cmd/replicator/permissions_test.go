@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"reseal/internal/test/testkit"
-	"reseal/replicate/prepare"
+	"reseal/internal/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )

@@ -8,7 +8,7 @@ import (
 
 	"reseal/internal/refuse"
 	"reseal/internal/table"
-	"reseal/replicate/prepare"
+	"reseal/internal/prepare"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"

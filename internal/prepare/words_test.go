@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"reseal/internal/table"
-	"reseal/replicate/prepare"
+	"reseal/internal/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"

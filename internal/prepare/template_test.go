@@ -12,7 +12,7 @@ import (
 	"reseal/internal/refuse"
 	"reseal/internal/table"
 	"reseal/internal/test/testkit"
-	"reseal/replicate/prepare"
+	"reseal/internal/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"

@@ -11,7 +11,7 @@ import (
 
 	"reseal/internal/refuse"
 	"reseal/internal/table"
-	"reseal/replicate/prepare"
+	"reseal/internal/prepare"
 )
 
 // twoAccounts has the profiles one, two and same (another name for one), and an STS that knows whose they are, but for that of nobody.
