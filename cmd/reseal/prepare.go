@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 
+	"reseal/internal/prepare"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
-	"reseal/internal/prepare"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"

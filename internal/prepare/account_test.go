@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"reseal/internal/prepare"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
-	"reseal/internal/prepare"
 )
 
 // twoAccounts has the profiles one, two and same (another name for one), and an STS that knows whose they are, but for that of nobody.

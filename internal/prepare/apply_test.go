@@ -11,9 +11,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"reseal/internal/prepare"
 	"reseal/internal/refuse"
 	"reseal/internal/test/testkit"
-	"reseal/internal/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"reseal/internal/prepare"
 	"reseal/internal/refuse"
 	"reseal/internal/test/testkit"
-	"reseal/internal/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	scaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"

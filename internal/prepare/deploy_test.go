@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"reseal/internal/test/testkit"
 	"reseal/internal/prepare"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	scaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"

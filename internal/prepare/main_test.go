@@ -5,8 +5,8 @@ import (
 	"os"
 	"testing"
 
-	"reseal/internal/test/testkit"
 	"reseal/internal/prepare"
+	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"

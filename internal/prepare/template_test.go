@@ -9,10 +9,10 @@ import (
 	"testing"
 
 	"reseal/internal/item"
+	"reseal/internal/prepare"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
 	"reseal/internal/test/testkit"
-	"reseal/internal/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"

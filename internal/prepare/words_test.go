@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"reseal/internal/table"
 	"reseal/internal/prepare"
+	"reseal/internal/table"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
