@@ -120,11 +120,8 @@ func prepareFingerprint(ctx context.Context, o FingerprintOptions) (*fingerprint
 	if o.Secret != nil && len(o.Secret) == 0 {
 		return nil, refuse.New("give one, or leave it out for a fingerprint without", "the secret is empty")
 	}
-	info, err := table.Describe(ctx, o.API, table.OnlyTable, o.Table)
+	info, err := table.Await(ctx, o.API, table.OnlyTable, o.Table)
 	if err != nil {
-		return nil, err
-	}
-	if err := info.CheckActive(); err != nil {
 		return nil, err
 	}
 	policy := call.Policy{Timeout: o.RequestTimeout}

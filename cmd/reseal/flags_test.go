@@ -192,3 +192,22 @@ func TestChoiceFlag(t *testing.T) {
 		t.Errorf("green: %v, %q", err, value)
 	}
 }
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	names := []string{"seed", "verify", "replicate", "prepare", "segments", "source", "restart", "rejects"}
+	for typed, want := range map[string]string{
+		"sed": "seed", "seeed": "seed", "esed": "seed", "SEED": "seed", "verfiy": "verify", "rep": "replicate", "prep": "prepare",
+		"segmets": "segments", "sgments": "segments", "soruce": "source", "restrat": "restart",
+		"": "", "x": "", "nosuch": "", "bogus": "", "se": "", "destroy": "", "größe": "",
+	} {
+		if got := nearest(typed, names); got != want {
+			t.Errorf("%q: %q, want %q", typed, got, want)
+		}
+	}
+	for words, want := range map[[2]string]int{{"", ""}: 0, {"", "abc"}: 3, {"abc", ""}: 3, {"abc", "acb"}: 1, {"abc", "abcd"}: 1, {"kitten", "sitting"}: 3} {
+		if got := edits(words[0], words[1]); got != want {
+			t.Errorf("%q: %d, want %d", words, got, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"reseal/internal/call"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
 
@@ -94,6 +95,11 @@ func describeError(err error, side, name string) error {
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
+		if denial, is := call.DeniedBy(err); is && denial.Key != call.KeyFine {
+			return refuse.Because(err, denial.Remedy(), "access to %s is denied: %s", called(side, name), denial)
+		} else if is && denial.Explicit {
+			return refuse.Because(err, denial.Remedy(), "access to %s is denied by a policy (dynamodb:DescribeTable)", called(side, name))
+		}
 		switch api.ErrorCode() {
 		case "AccessDeniedException":
 			return refuse.Because(err, "allow dynamodb:DescribeTable and what else the README lists", "access to %s is denied", called(side, name))

@@ -141,6 +141,7 @@ func (s Side) Config(ctx context.Context, region string) (aws.Config, error) {
 		config.WithHTTPClient(awshttp.NewBuildableClient()),
 		config.WithCredentialsCacheOptions(renewEarly),
 		config.WithLogger(logging.Nop{}), // the SDK would write its warnings to stderr
+		config.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) { o.TokenProvider = s.token(ctx) }),
 	}
 	if region != "" {
 		options = append(options, config.WithRegion(region))
@@ -163,6 +164,7 @@ func (s Side) Config(ctx context.Context, region string) (aws.Config, error) {
 		}
 		cfg.Region = "us-east-1" // an endpoint of one's own takes any; the signature needs one
 	}
+	cfg.Credentials = s.shared(ctx, cfg.Credentials)
 	if s.RoleARN != "" {
 		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), s.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName = "reseal"
@@ -174,7 +176,10 @@ func (s Side) Config(ctx context.Context, region string) (aws.Config, error) {
 
 // checkCredentials asks for credentials now, so that their absence is one clear line and not the end of a long chain.
 func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
-	const patience = 15 * time.Second
+	patience := 15 * time.Second
+	if ctx.Value(askingKey{}) != nil {
+		patience = 5 * time.Minute // a person may have to look for a device
+	}
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := cfg.Credentials.Retrieve(limited)
@@ -184,6 +189,8 @@ func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, errNobodyToAsk):
+		return s.noCode(err)
 	case s.RoleARN != "":
 		return refuse.Because(err, "check the role's ARN, its trust policy and your own credentials", "the %s's role %s can't be assumed (%s)", s.Name, s.RoleARN, oneLine(err))
 	case errors.As(err, &last) && last.Service() == "ec2imds":
