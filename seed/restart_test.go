@@ -1,8 +1,11 @@
 package seed_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -63,7 +66,7 @@ func TestRestartAfterKill(t *testing.T) {
 				b.interrupted(stopAt(1))
 			}
 			r := b.run()
-			if r.Resumed || r.ItemsRead != 9 || r.ItemsSettled < 10 || r.SettleReadUnits < 10 {
+			if r.Resumed || r.ItemsRead != 9 || r.ItemsSettled < 10 || r.SettleReadUnits < 10 && !testkit.Has(testkit.ReadUnitsBySize) {
 				t.Errorf("started over: %+v", r)
 			}
 			b.mustBeEqual()
@@ -113,6 +116,14 @@ func TestRestartIntoTargetMadeAnew(t *testing.T) {
 	}
 	b.options.Encryption = "any"
 	b.refused("its target is", "use --restart to start over")
+	data, err := readFile(b.options.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = editedCheckpoint(t, data, func(file map[string]any) { file["doubts"] = []string{"deletes"} }) // which are of the old target
+	if err := os.WriteFile(b.options.Checkpoint, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	testkit.Put(t, b.db, b.options.TargetTable, gone) // the write lands
 	b.options.Restart = true
 	b.run()
@@ -132,6 +143,25 @@ func TestRestartWithDamagedCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.refused("is damaged", "or use --restart and then verify --repair")
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	b.options.Restart = true
+	if _, err := seed.Run(ctx, b.options); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	b.options.Restart = false // stopped while it waited, it waits again
+	b.waitsFirst(func() {
+		result, err := seed.Run(t.Context(), b.options)
+		if !errors.Is(err, seed.ErrLeftovers) || !strings.Contains(err.Error(), "its writes under way are not known") || result.ItemsRead != 9 {
+			t.Errorf("error %v, %+v", err, result)
+		}
+	})
+	b.mustHaveLeft(text(gone["k"]))
+}
+
+// waitsFirst expects that what reads nothing of the source for a request's lifetime.
+func (b *bench) waitsFirst(what func()) {
+	b.t.Helper()
 	var scanned atomic.Int64 // how long after the start, in nanoseconds
 	start := time.Now()
 	b.source.Use(func(x *testkit.Exchange) *testkit.Response {
@@ -140,11 +170,11 @@ func TestRestartWithDamagedCheckpoint(t *testing.T) {
 		}
 		return nil
 	})
-	b.startOver(9)
+	what()
+	b.source.Use(nil)
 	if after := time.Duration(scanned.Load()); after < 500*time.Millisecond {
-		t.Errorf("scanned after %s, while a request may be alive for 500 ms", after)
+		b.t.Errorf("scanned after %s, while a request may be alive for 500 ms", after)
 	}
-	b.mustHaveLeft(text(gone["k"]))
 }
 
 // A seed without a re-check doesn't note what it writes, since nobody writes to the source then.
@@ -156,11 +186,7 @@ func TestRestartAfterSeedWithoutRecheck(t *testing.T) {
 	testkit.Delete(t, b.db, b.options.SourceTable, testkit.Item("k", gone))
 	b.options.Recheck = seed.RecheckAll
 	b.refused("its recheck is off", "use --restart to start over")
-	start := time.Now()
-	b.startOver(59)
-	if took := time.Since(start); took < 500*time.Millisecond {
-		t.Errorf("done after %s, while a request may be alive for 500 ms", took)
-	}
+	b.waitsFirst(func() { b.startOver(59) })
 	b.mustHaveLeft(gone)
 }
 

@@ -11,31 +11,11 @@ import (
 // settle puts right all keys with a lost write. No segment is under way any more.
 func (r *run) settle(ctx context.Context) error {
 	for r.lost.len() > 0 {
-		_, last := r.lost.snapshot()
-		if err := r.wait(ctx, last.Add(r.lifetime)); err != nil {
-			return err
-		}
-		if err := r.settleAlone(ctx); err != nil {
+		if err := r.settleSome(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// settleAlone is settleSome, for progress and figures.
-func (r *run) settleAlone(ctx context.Context) error {
-	r.inSettle.Store(true)
-	defer r.inSettle.Store(false)
-	before := r.reads.Used()
-	defer func() { r.settleReads.Add(halves(r.reads.Used() - before)) }()
-	return r.settleSome(ctx)
-}
-
-// wait waits until then, and lets progress tell.
-func (r *run) wait(ctx context.Context, then time.Time) error {
-	r.waiting.Store(then.UnixNano())
-	defer r.waiting.Store(0)
-	return call.Sleep(ctx, time.Until(then))
 }
 
 // relieve settles in the middle of the run, if too many keys have gathered. Only one segment at a time does: if two settled the
@@ -54,19 +34,16 @@ func (r *run) relieve(ctx context.Context) error {
 	if r.lost.len() <= maxLost { // another segment has done it meanwhile
 		return nil
 	}
-	// The source's reads are mixed with those of other segments. They are of the same keys as the target's.
-	before := r.settling.Used()
-	defer func() { r.settleReads.Add(halves(r.settling.Used() - before)) }()
 	return r.settleSome(ctx)
 }
 
-// settleSome puts right the keys that are on the list now, when none of their requests can be alive any more. SettleReadUnits are the
-// units that it takes: of the target all, of the source those of settleAlone; of relieve they are taken to be the target's.
+// settleSome puts right the keys that are on the list now, when none of their requests can be alive any more.
 func (r *run) settleSome(ctx context.Context) error {
 	keys, last := r.lost.snapshot()
-	if err := call.Sleep(ctx, time.Until(last.Add(r.lifetime))); err != nil {
+	if err := r.wait(ctx, last.Add(r.lifetime)); err != nil {
 		return err
 	}
+	defer r.meter()()
 	again, err := r.converge.Settle(ctx, keys)
 	r.lost.add(again)
 	if err == nil {
@@ -74,6 +51,31 @@ func (r *run) settleSome(ctx context.Context) error {
 		r.lost.settled(keys, last)
 	}
 	return err
+}
+
+// wait waits until then. Progress tells, if nothing else is under way.
+func (r *run) wait(ctx context.Context, then time.Time) error {
+	if r.running.Load() == 0 {
+		r.waiting.Store(then.UnixNano())
+		defer r.waiting.Store(0)
+	}
+	return call.Sleep(ctx, time.Until(then))
+}
+
+// meter has progress tell of the settling, and counts for Result.SettleReadUnits, until the function that it returns is called. The
+// units of the target's reads are settled ones all. Those of the source's are, if no segment is under way; otherwise they are taken to
+// be the target's: both are asked for the same keys.
+func (r *run) meter() func() {
+	alone, reads := r.running.Load() == 0, r.settling
+	if alone {
+		r.inSettle.Store(true)
+		reads = r.reads
+	}
+	before := reads.Used()
+	return func() {
+		r.inSettle.Store(false)
+		r.settleReads.Add(halves(reads.Used() - before))
+	}
 }
 
 // halves is the units in halves, the smallest part that DynamoDB counts.

@@ -198,16 +198,7 @@ func TestOlderFormat(t *testing.T) {
 	t.Run("stream older than target", func(t *testing.T) {
 		b := newBench(t, large(100))
 		b.options.Segments = 2
-		b.source.Use(func(x *testkit.Exchange) *testkit.Response {
-			if x.Op != "DescribeTable" {
-				return nil
-			}
-			status, answer, err := x.Forward()
-			if err != nil {
-				t.Error(err)
-			}
-			return &testkit.Response{Status: status, Body: streamLabel.ReplaceAll(answer, []byte(`"LatestStreamLabel":"2001-02-03T04:05:06.789"`))}
-		})
+		b.labelled("2001-02-03T04:05:06.789")
 		b.interrupted(stopAt(60))
 		older(b)
 		if r := b.run(); !r.Resumed || r.ItemsRead >= 100 || r.Begun != "" {
@@ -215,14 +206,31 @@ func TestOlderFormat(t *testing.T) {
 		}
 		b.mustBeEqual()
 	})
-	t.Run("stream younger than target", func(t *testing.T) {
-		b := newBench(t, large(100))
-		b.options.Segments = 2
-		b.interrupted(stopAt(20))
-		older(b)
-		b.refused("of an older reseal", "seed with --restart")
-		b.startOver(100)
-		b.mustBeEqual()
+	for name, label := range map[string]string{"stream younger than target": "2999-02-03T04:05:06.789", "a label that is no time": "1795692515.288"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, large(100))
+			b.options.Segments = 2
+			b.labelled(label)
+			b.interrupted(stopAt(20))
+			older(b)
+			b.refused("of an older reseal", "seed with --restart")
+			b.startOver(100)
+			b.mustBeEqual()
+		})
+	}
+}
+
+// labelled has the source's stream bear the label.
+func (b *bench) labelled(label string) {
+	b.source.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op != "DescribeTable" {
+			return nil
+		}
+		status, answer, err := x.Forward()
+		if err != nil {
+			b.t.Error(err)
+		}
+		return &testkit.Response{Status: status, Body: streamLabel.ReplaceAll(answer, []byte(`"LatestStreamLabel":"`+label+`"`))}
 	})
 }
 
