@@ -12,7 +12,8 @@ import (
 // version or none, which a verification reports. An error leaves the record unapplied. It is called by several goroutines at a time. It
 // must not keep the record's image, whose memory may be used again.
 //
-// Without one, such a record is not applied, and what comes after it in its shard waits.
+// Without one, such a record is not applied, and what comes after it in its shard waits. A tailer looks for a later record of the item
+// that the target takes, in what the stream has by then, and ends if there is none; the Lambda has only the event.
 type Poison func(ctx context.Context, record Record, reason error) error
 
 // What may be done with records whose items the target refuses.

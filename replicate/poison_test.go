@@ -22,6 +22,7 @@ import (
 	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
 // poisonedKeys are those among which an item is that the target's index refuses.
@@ -348,4 +349,60 @@ func TestRunWithPoison(t *testing.T) {
 	}
 	f.wantTarget("good", "1")
 	f.wantTarget("bad", "")
+}
+
+// A source that was put right unblocks, wherever in the stream that record is: on another page, or in a shard that came after.
+func TestSourcePutRightLater(t *testing.T) {
+	t.Parallel()
+	for _, place := range []string{"page", "shard", "shard after that", "deleted"} {
+		t.Run(place, func(t *testing.T) {
+			t.Parallel()
+			f := poisoned(t)
+			s := newFake(f)
+			s.limit = 5
+			s.add("a", "")
+			bad := func(shard, v string) {
+				s.record(shard, streamtypes.OperationTypeModify, "bad", v)
+				s.change(shard, func(shard *fakeShard) {
+					shard.records[len(shard.records)-1].Dynamodb.NewImage["g"] = &streamtypes.AttributeValueMemberS{Value: "no number"}
+				})
+			}
+			s.put("a", "before", "1")
+			bad("a", "1")
+			for i := range 12 {
+				s.put("a", fmt.Sprint("x", i), "1")
+			}
+			bad("a", "2")
+			o := s.withCheckpoint()
+			if _, err := Run(limited(t), o); !errors.Is(err, ErrPoison) {
+				t.Fatalf("error is %v", err)
+			}
+			f.wantTarget("before", "1")
+			last := "a"
+			if strings.HasPrefix(place, "shard") {
+				s.close("a")
+				s.add("other", "a")
+				s.add("b", "a")
+				last = "b"
+			}
+			if place == "shard after that" {
+				s.put("b", "in b", "1")
+				s.close("b")
+				s.add("c", "b")
+				last = "c"
+			}
+			s.put(last, "beside", "1")
+			if place == "deleted" {
+				s.del(last, "bad")
+			} else {
+				s.put(last, "bad", "right")
+			}
+			s.put(last, "after", "1")
+			result := f.run(o)
+			f.wantSame()
+			if result.Records != result.Puts+result.Deletes+result.Coalesced {
+				t.Errorf("result is %+v", result)
+			}
+		})
+	}
 }

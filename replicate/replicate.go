@@ -109,8 +109,9 @@ type tailer struct {
 	position *checkpoint
 	start    time.Time
 
-	first  listing   // of the start; for the first survey
-	sink   applier   // to the target
+	first  listing // of the start; for the first survey
+	sink   applier // to the target
+	ahead  ahead
 	looked time.Time // when the tables were last described
 
 	mu       sync.Mutex         // guards what follows

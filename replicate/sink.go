@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -34,31 +35,56 @@ func (r *reader) apply(ctx context.Context, begun time.Time, found page) error {
 	return unread
 }
 
-// write writes records of the shard and moves its position behind those that are applied.
+// write writes records of the shard and moves its position behind those that are applied. An item that the target refuses, and that
+// nobody takes, is passed if the stream holds a later record of it that the target takes.
 func (r *reader) write(ctx context.Context, records []Record) error {
-	if len(records) == 0 {
-		return nil
+	for len(records) > 0 {
+		applied, err := r.writeUntilFailure(ctx, records)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, ErrPoison) {
+			return err
+		}
+		superseded, aheadErr := r.supersede(ctx, records[applied].Key, records[len(records)-1].Sequence)
+		if aheadErr != nil {
+			return aheadErr
+		}
+		if !superseded {
+			return err
+		}
+		records = records[applied:]
 	}
+	return nil
+}
+
+// writeUntilFailure returns how many of the records are applied, with an error if not all are.
+func (r *reader) writeUntilFailure(ctx context.Context, records []Record) (int, error) {
 	t := r.tailer
-	counts, err := t.sink.apply(ctx, records)
+	kept, places, reached := t.ahead.leaveOut(records)
+	counts, err := t.sink.apply(ctx, kept)
 	if counts.Uncertain > 0 {
 		t.wroteUncertain()
 	}
 	applied := len(records)
-	failure, failed := failureIn(err)
-	if failed {
-		applied = failure.Index
+	if failure, failed := failureIn(err); failed {
+		applied = places[failure.Index]
 	}
+	if left := int64(applied) - counts.Records; left > 0 {
+		counts.Records += left
+		counts.Coalesced += left
+	}
+	made := time.Time{}
 	if applied > 0 {
 		last := records[applied-1]
-		t.position.advance(r.shard, last.Sequence, last.Made)
+		made = last.Made
+		t.position.advance(r.shard, last.Sequence, made)
 		r.trouble.succeeded()
-		t.applied(r.shard, counts, last.Made)
-	} else {
-		t.applied(r.shard, counts, time.Time{})
 	}
+	t.applied(r.shard, counts, made)
 	if err != nil {
-		return fmt.Errorf("replicate shard %s: %w", r.shard, err)
+		return applied, fmt.Errorf("replicate shard %s: %w", r.shard, err)
 	}
-	return nil
+	t.ahead.forget(reached)
+	return applied, nil
 }

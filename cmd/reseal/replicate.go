@@ -29,12 +29,13 @@ the target. The Lambda (cmd/replicator) does the same as a service.
 It ends with --until-idle, or on SIGINT or SIGTERM (exit status 130). With --checkpoint it goes on where it was;
 without, it applies the stream from its oldest record again, which is harmless.
 
-Failures that may pass (denials, throttling, no network) are gone through: they are told on stderr while they last, and end
-it with exit status 3 only when --give-up has passed.
+Failures that may pass (denials, throttling, no network) are gone through: they are told on stderr while they last, and
+end it with exit status 3 only when --give-up has passed.
 
 An item that the target refuses (for the wrong type of an index key, say) ends it with exit status 3, since going on
-would lose that change, unless the stream holds a later change of the item that the target takes. With --on-poison dead-letter the record's key goes to an SQS queue instead, and the target
-keeps the item's older version, which verify reports.`,
+would lose that change, unless the stream holds a later change of the item that the target takes. With --on-poison
+dead-letter the record's key goes to an SQS queue instead, and the target keeps the item's older version, which
+verify reports.`,
 		Example: `  reseal replicate --source cities --target cities-encrypted --checkpoint replicate.json
   reseal replicate --source cities --target cities-encrypted --until-idle 10s --output json`,
 	}
