@@ -56,8 +56,8 @@ const writesInFlight = 8
 //
 //  1. Of each key keep only the last record: a record holds the whole item, so earlier ones are superseded.
 //  2. Write them in batches. A key is in one batch only, so the order of the batches doesn't matter: they are written in parallel.
-//     The first batch is written alone: where records come again, the one that failed before is in it, and nothing after it is
-//     written then.
+//     Where records may come again after a failure, the first item is written before the others: it is the one that failed before,
+//     and as long as it fails nothing after it is written, over and over, or back to an older value.
 //  3. An item that the target refuses is given to poison; the rest of its batch is written.
 //  4. If any write fails, begin no other batch, and return an *Unapplied with the first record whose key was not written. Applying
 //     it and what follows again is harmless. Records are counted up to it, and what else is counted is DeadLettered and Uncertain.
@@ -74,6 +74,7 @@ type applier struct {
 	writer   *batch.Writer
 	poison   Poison
 	refusals *refusals
+	again    bool // the records may be some that failed before
 }
 
 // apply is Apply.
@@ -113,16 +114,16 @@ type application struct {
 	deadLettered int64
 }
 
-// write writes the ops, the first batch alone, until one fails.
+// write writes the ops, in batches, until one fails.
 func (a *application) write(ctx context.Context, ops []batch.Op) {
 	batches := a.writer.Split(ops)
-	if len(batches) == 0 {
-		return
+	if a.again && len(batches) > 1 {
+		a.writeBatch(ctx, ops[:1])
+		batches = a.writer.Split(ops[1:])
 	}
-	a.writeBatch(ctx, batches[0])
 	var group errgroup.Group
 	group.SetLimit(writesInFlight)
-	for _, one := range batches[1:] {
+	for _, one := range batches {
 		group.Go(func() error {
 			if a.hasFailed() {
 				a.fail(one, nil) // which begins after what failed

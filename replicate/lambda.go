@@ -41,7 +41,7 @@ func NewHandler(ctx context.Context, target TargetAPI, targetTable string, log *
 	return &Handler{
 		log: log, metrics: metrics{out: options.Metrics, table: info.Name},
 		applier: applier{
-			poison: options.Poison, refusals: &refusals{},
+			poison: options.Poison, refusals: &refusals{}, again: true, // an event doesn't tell
 			writer: &batch.Writer{API: target, Table: targetTable, Schema: info.Schema, Limiter: capacity.NewLimiter(0), Policy: call.Policy{}},
 		},
 	}, nil

@@ -45,6 +45,9 @@ type patience struct {
 
 func (t *tailer) patience(shard string) *patience { return &patience{tailer: t, shard: shard} }
 
+// lasts tells whether the last try failed.
+func (p *patience) lasts() bool { return !p.since.IsZero() }
+
 // succeeded ends a time of failures.
 func (p *patience) succeeded() {
 	if p.since.IsZero() {

@@ -62,7 +62,9 @@ func (r *reader) write(ctx context.Context, records []Record) error {
 func (r *reader) writeUntilFailure(ctx context.Context, records []Record) (int, error) {
 	t := r.tailer
 	kept, places, reached := t.ahead.leaveOut(records)
-	counts, err := t.sink.apply(ctx, kept)
+	sink := t.sink
+	sink.again = r.trouble.lasts()
+	counts, err := sink.apply(ctx, kept)
 	if counts.Uncertain > 0 {
 		t.wroteUncertain()
 	}

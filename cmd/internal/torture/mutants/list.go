@@ -44,7 +44,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "contiguous-checkpoint-tailer", what: "the replicator's position is past records that are being applied", file: "replicate/sink.go",
-		from: "counts, err := t.sink.apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence, records[len(records)-1].Made)\n\tcounts, err := t.sink.apply(",
+		from: "counts, err := sink.apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence, records[len(records)-1].Made)\n\tcounts, err := sink.apply(",
 	},
 	{
 		name: "lowest-unapplied", what: "the position after a failure is that of the last key that failed, not the first", file: "replicate/apply.go",
