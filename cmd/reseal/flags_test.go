@@ -35,7 +35,7 @@ func TestFlags(t *testing.T) {
 			"price-write-million": "0.625", "price-read-million": "0.125", "price-write-unit-hour": "0.00065", "price-read-unit-hour": "0.00013",
 		}),
 		"replicate": with(map[string]string{
-			"from": "trim-horizon", "until-idle": "0s", "checkpoint": "", "restart": "false", "on-poison": "block", "dead-letter-queue": "",
+			"from": "trim-horizon", "until-idle": "0s", "give-up": "0s", "checkpoint": "", "restart": "false", "on-poison": "block", "dead-letter-queue": "",
 		}),
 		"verify": with(map[string]string{
 			"segments": "16", "read-units": "", "settle": "30s", "max-memory": "256MiB", "repair": "false", "report": "",
