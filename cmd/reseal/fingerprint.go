@@ -55,7 +55,7 @@ attribute with --expired-by for the other one, and give both runs the same --as-
 		o.API, o.Table = handle.DB, handle.Table
 		o.ReadUnits, o.ReadShare = readUnits.units, readUnits.share
 		o.KeepExpired, o.ExpiredBy = !ignoreExpired, expiredBy
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		progress := j.progress(cmd, "")
 		o.Progress = progress.fingerprint
 		result, err := verify.Fingerprint(cmd.Context(), o)
 		progress.finish()
@@ -131,6 +131,7 @@ func printFingerprint(out io.Writer, r verify.TableFingerprint) error {
 		"fingerprint", r.Fingerprint+keyed,
 		"expired", fmt.Sprintf("%s (left out, %s as of %s; time to live: %s)", count(r.Expired), by, r.AsOf, r.TimeToLive),
 		"read units", units(r.ReadUnits),
+		"read limit", taken(r.ReadLimit),
 		"time", seconds(r.ElapsedSeconds),
 	)
 }

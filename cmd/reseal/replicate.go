@@ -49,7 +49,7 @@ verify reports.`,
 		if o.Poison, err = poison(cmd.Context(), j.side(table.Side{Name: "queue"}), onPoison, queue, target.Table); err != nil {
 			return err
 		}
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		progress := j.progress(cmd, o.Checkpoint)
 		trouble := troubles{out: cmd.ErrOrStderr()}
 		o.Progress = func(p replicate.Progress) {
 			if trouble.isDue(p) {

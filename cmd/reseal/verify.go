@@ -64,7 +64,7 @@ matched by then is not read again.`,
 			return err
 		}
 		o.Begin, o.Difference = report.begin, report.write
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		progress := j.progress(cmd, o.Checkpoint)
 		o.Progress = progress.verify
 		result, err := verify.Run(cmd.Context(), o)
 		progress.finish()
@@ -137,6 +137,8 @@ func printVerify(out io.Writer, r verify.Result) error {
 		"source fingerprint", r.SourceFingerprint,
 		"target fingerprint", r.TargetFingerprint,
 		"read units", units(r.ReadUnits),
+		"source limit", taken(r.SourceLimit),
+		"target limit", taken(r.TargetLimit),
 		"time", seconds(r.ElapsedSeconds),
 	), printConfiguration(out, r))
 }

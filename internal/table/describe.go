@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"reseal/internal/call"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
 
@@ -35,7 +36,8 @@ type Info struct {
 	Raw    *types.TableDescription
 }
 
-// Describe reads a table's description. Its errors are *refuse.Error, but for the context's own.
+// Describe reads a table's description and makes sure that it is of the table that was asked for: see checkPlace. name is a name or an
+// ARN. Its errors are *refuse.Error, but for the context's own.
 func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, error) {
 	const patience = 30 * time.Second
 	limited, cancel := context.WithTimeout(ctx, patience)
@@ -54,7 +56,7 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 	if err != nil {
 		return Info{}, refuse.Because(err, "check the endpoint URL: it doesn't answer as DynamoDB does", "the keys of %s can't be read (%s)", called(side, name), oneLine(err))
 	}
-	return Info{
+	info := Info{
 		Side:   side,
 		Sent:   name,
 		Name:   aws.ToString(out.Table.TableName),
@@ -65,7 +67,14 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 		Items:  aws.ToInt64(out.Table.ItemCount),
 		Bytes:  aws.ToInt64(out.Table.TableSizeBytes),
 		Raw:    out.Table,
-	}, nil
+	}
+	if err := checkPlace(api, info); err != nil {
+		return Info{}, err
+	}
+	if err := checkStreamOf(info); err != nil {
+		return Info{}, err
+	}
+	return info, nil
 }
 
 // OnlyTable is the side of a job's only table, and the Name of its Side.
@@ -86,6 +95,11 @@ func describeError(err error, side, name string) error {
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
+		if denial, is := call.DeniedBy(err); is && denial.Key != call.KeyFine {
+			return refuse.Because(err, denial.Remedy(), "access to %s is denied: %s", called(side, name), denial)
+		} else if is && denial.Explicit {
+			return refuse.Because(err, denial.Remedy(), "access to %s is denied by a policy (dynamodb:DescribeTable)", called(side, name))
+		}
 		switch api.ErrorCode() {
 		case "AccessDeniedException":
 			return refuse.Because(err, "allow dynamodb:DescribeTable and what else the README lists", "access to %s is denied", called(side, name))

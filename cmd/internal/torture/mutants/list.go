@@ -27,8 +27,8 @@ var mutants = []mutant{
 		from: "uncertain = with(uncertain, pending)", to: "_ = with(nil, pending)",
 	},
 	{
-		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "seed/seed.go",
-		from: "call.Sleep(ctx, time.Until(last.Add(r.lifetime)))", to: "call.Sleep(ctx, time.Until(last))",
+		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "seed/settle.go",
+		from: "r.wait(ctx, last.Add(r.lifetime))", to: "r.wait(ctx, last)",
 	},
 	{
 		name: "uncertain-in-checkpoint", what: "the uncertain list is not in the checkpoint", file: "seed/encode.go",
