@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"reseal/internal/call"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
 
@@ -33,6 +34,7 @@ type Info struct {
 	Items  int64 // ItemCount: up to six hours old on AWS
 	Bytes  int64 // TableSizeBytes: likewise
 	Raw    *types.TableDescription
+	Clock  call.Clock // of the service that described it: what expires, and how old something is, goes by it
 }
 
 // Describe reads a table's description. Its errors are *refuse.Error, but for the context's own.
@@ -65,6 +67,7 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 		Items:  aws.ToInt64(out.Table.ItemCount),
 		Bytes:  aws.ToInt64(out.Table.TableSizeBytes),
 		Raw:    out.Table,
+		Clock:  call.ClockOf(out.ResultMetadata),
 	}, nil
 }
 
