@@ -142,6 +142,7 @@ func TestResultFields(t *testing.T) {
 		"configuration": configuration, "passed": false, "strict": false,
 		"still_changing": 0.0, "write_units": 0.0, "throttled": 0.0,
 		"would_put": 0.0, "would_delete": 0.0, "source_expired": 0.0, "target_expired": 0.0, "resumed": false,
+		"expired_by": "", "warnings": []any{}, "began_at": result.BeganAt,
 	}
 	for name, value := range want {
 		if fmt.Sprint(got[name]) != fmt.Sprint(value) {
