@@ -79,7 +79,7 @@ func fuzzed(path string) *checkpoint {
 	schema := item.Schema{Hash: item.KeyAttribute{Name: "k", Type: types.ScalarAttributeTypeS}}
 	return &checkpoint{path: path, done: make([]bool, 8), active: map[int][2]*cursor{}, run: &run{
 		total: 8, places: newPlaces([]int{0, 1, 2, 3, 4, 5, 6, 7}, 8), source: &side{schema: schema}, target: &side{schema: schema}, join: newJoin(1<<20, ""),
-		pair: table.Pair{Source: table.Info{ARN: "s", Raw: &types.TableDescription{}}, Target: table.Info{ARN: "t"}},
+		pair:  table.Pair{Source: table.Info{ARN: "s", Raw: &types.TableDescription{}}, Target: table.Info{ARN: "t"}},
 		began: fuzzBegan,
 	}}
 }
