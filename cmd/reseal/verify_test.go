@@ -215,6 +215,68 @@ func TestVerifyResumes(t *testing.T) {
 	}
 }
 
+// A verification that goes on from a checkpoint is no gate, and says so; the same command is one again after it.
+func TestVerifyResumedIsNoGate(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 200)
+	ts.run("seed").want(0)
+	held := newEvent()
+	ts.targetProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "Scan" && segmentOf(x) == 9 {
+			held.happen()
+			<-x.Ctx.Done()
+		}
+		return nil
+	})
+	// One segment after the other, so that some are read before the last.
+	command := command{args: ts.args("verify", "--segments", "40", "--checkpoint", "v", "--report", "page.html"), folder: t.TempDir()}
+	p := start(t, command)
+	p.reach("it scanned", held.c)
+	p.signal(syscall.SIGINT)
+	p.await().want(130).says("which can't end as a match", "--restart")
+	ts.targetProxy.Use(nil)
+	o := start(t, command).await().want(1)
+	if !strings.HasPrefix(o.stderr, "reseal: the tables are not known to match: nothing differs as of 2") {
+		t.Errorf("stderr: %s", o)
+	}
+	if want := regexp.MustCompile(`(?s)^NO MATCH YET: nothing differs, but the scans began at 2.*\n  scans began +2.*Z \(before this run\)\n`); !want.MatchString(o.stdout) {
+		t.Errorf("text: %s", o)
+	}
+	page, err := os.ReadFile(filepath.Join(o.folder, "page.html"))
+	if err != nil || !strings.Contains(string(page), `<body class="failed">`) || !strings.Contains(string(page), "NO MATCH YET") {
+		t.Errorf("page: %v, %.300s", err, page)
+	}
+	o = start(t, command).await().want(0)
+	if !strings.HasPrefix(o.stdout, "MATCH: both tables hold the same items.\n") {
+		t.Errorf("text: %s", o)
+	}
+}
+
+// A time to live that differs is said where nobody overlooks it, in each form of the result.
+func TestVerifyWarnsOfTimeToLive(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 5)
+	ts.run("seed").want(0)
+	ts.targetProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op != "DescribeTimeToLive" {
+			return nil
+		}
+		return &testkit.Response{Body: []byte(`{"TimeToLiveDescription":{"TimeToLiveStatus":"ENABLED","AttributeName":"e\u001b[2J"}}`)}
+	})
+	o := ts.run("verify", "--report", "page.html").want(0)
+	if want := "\nWARNING: time to live: source off, target on, attribute e\ufffd[2J. The target deletes items"; !strings.Contains(o.stdout, want) {
+		t.Errorf("text: %s", o)
+	}
+	page, err := os.ReadFile(filepath.Join(o.folder, "page.html"))
+	if err != nil || !strings.Contains(string(page), "Note: time to live: source off, target on") {
+		t.Errorf("page: %v", err)
+	}
+	object := ts.run("verify", "--output", "json").want(0).object()
+	if warnings, is := object["warnings"].([]any); !is || len(warnings) != 1 {
+		t.Errorf("JSON: %v", object["warnings"])
+	}
+}
+
 // A name that somebody gave an attribute or a tag must not steer the terminal of whoever reads the result.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()
