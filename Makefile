@@ -9,8 +9,9 @@ ERRCHECK    := github.com/kisielk/errcheck@v1.30.0
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOLICENSES  := github.com/google/go-licenses@v1.6.0
+GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
-TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))_$(notdir $(GOLICENSES))_$(notdir $(BENCHSTAT))))
+TOOLSET     := $(TOOLS)/.installed-$(subst /,_,$(subst @,_,$(notdir $(STATICCHECK))_$(notdir $(ERRCHECK))_$(notdir $(GOFUMPT))_$(notdir $(GOVULNCHECK))_$(notdir $(GOLICENSES))_$(notdir $(GOTESTSUM))_$(notdir $(BENCHSTAT))))
 
 .PHONY: help build lambda demo test bench codec torture mutants browser fuzz lint vuln licences clean
 
@@ -34,12 +35,18 @@ ENGINE ?= dynoxide
 export RESEAL_TEST_ENGINE := $(ENGINE)
 ON_ENGINE = $$($(GO) list -f '{{$$p := .ImportPath}}{{range .TestImports}}{{if eq . "reseal/internal/test/testkit"}}{{$$p}}{{"\n"}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "reseal/internal/test/testkit"}}{{$$p}}{{"\n"}}{{end}}{{end}}' ./... | sort -u)
 
-test: browser ## run all tests, with the race detector
+# gotestsum runs "go test" and keeps its events, of which the slowest tests are told at the end.
+EVENTS    = bin/events-$(ENGINE).json
+TESTS     = $(TOOLS)/gotestsum --format pkgname --hide-summary skipped --jsonfile $(EVENTS) --
+
+test: browser $(TOOLSET) ## run all tests, with the race detector
 ifeq ($(ENGINE),dynoxide)
-	$(GO) test -race -timeout $(if $(RESEAL_LONG),120m,30m) ./...
-	$(GO) test -timeout $(if $(RESEAL_LONG),60m,10m) -p 1 -run '^Test(Pace|Memory)' ./internal/item ./seed ./cmd/reseal
+	$(TESTS) -race -timeout $(if $(RESEAL_LONG),120m,30m) ./...
+	@echo "the slowest tests:"; $(TOOLS)/gotestsum tool slowest --jsonfile $(EVENTS) --num 15
+	$(TESTS) -timeout $(if $(RESEAL_LONG),60m,10m) -p 1 -run '^Test(Pace|Memory)' ./internal/item ./seed ./cmd/reseal
 else
-	$(GO) test -timeout 30m -skip '^Test(Pace|Memory)' ./internal/test/testkit ./internal/test/engine/ministack $(ON_ENGINE)
+	$(TESTS) -timeout 30m -skip '^Test(Pace|Memory)' ./internal/test/testkit ./internal/test/engine/ministack $(ON_ENGINE)
+	@echo "the slowest tests:"; $(TOOLS)/gotestsum tool slowest --jsonfile $(EVENTS) --num 15
 endif
 
 # The page of verify --report is tested in a real browser. Where there is none, and root can't get Debian's, that test is skipped; with
@@ -116,7 +123,7 @@ licences: $(TOOLSET) ## check the licences of all that reseal is built with
 $(TOOLSET):
 	mkdir -p $(TOOLS)
 	rm -f $(TOOLS)/.installed-*
-	for tool in $(STATICCHECK) $(ERRCHECK) $(GOFUMPT) $(GOVULNCHECK) $(GOLICENSES) $(BENCHSTAT); do GOBIN=$(abspath $(TOOLS)) $(GO) install $$tool || exit 1; done
+	for tool in $(STATICCHECK) $(ERRCHECK) $(GOFUMPT) $(GOVULNCHECK) $(GOLICENSES) $(GOTESTSUM) $(BENCHSTAT); do GOBIN=$(abspath $(TOOLS)) $(GO) install $$tool || exit 1; done
 	touch $@
 
 clean: ## remove what was built

@@ -18,8 +18,12 @@ import (
 	"reseal/internal/table"
 )
 
-// checkpointFormat is the first field of the file; another version of reseal that changes the format changes it too.
-const checkpointFormat = "reseal replicate checkpoint 1"
+// checkpointFormat is the first field of the file; another version of reseal that changes the format changes it too. Files of the
+// first format lack what is marked so below.
+const (
+	checkpointFormat  = "reseal replicate checkpoint 2"
+	checkpointFormat1 = "reseal replicate checkpoint 1"
+)
 
 // checkpointFile is the file's content.
 type checkpointFile struct {
@@ -36,6 +40,22 @@ type shardPosition struct {
 	Sequence string    `json:"sequence,omitempty"` // of the last record applied; "": none yet
 	Drained  bool      `json:"drained,omitempty"`  // the shard is closed and wholly applied
 	ReadAt   time.Time `json:"read_at"`            // when it was begun, or last read and what was found was applied
+
+	// What follows is not in files of the first format.
+
+	Start  string    `json:"start,omitempty"`  // until a record is applied, begin at this sequence number; "": with the oldest that there is
+	Latest bool      `json:"latest,omitempty"` // it was begun with LATEST: what its parents held is not wanted
+	Late   bool      `json:"late,omitempty"`   // it was listed only after a child was begun: with its first record those begin again
+	AsOf   time.Time `json:"as_of,omitzero"`   // what is needed of the shard and was made before is applied; zero: ReadAt
+}
+
+// asOf is AsOf, or for a file of the first format what it has instead, which may be too young by the lag of that time. What was
+// trimmed within that is still found out: by the sequence number at which a shard, or its child, begins.
+func (p shardPosition) asOf() time.Time {
+	if p.AsOf.IsZero() {
+		return p.ReadAt
+	}
+	return p.AsOf
 }
 
 const (
@@ -43,12 +63,15 @@ const (
 	retention = 24 * time.Hour
 	// readAtStep is how old ReadAt may grow while nothing is found, so that an idle stream doesn't write a file every second.
 	readAtStep = time.Minute
+	// tipTime is for how long reads have to find nothing until that is taken for the shard's present end.
+	tipTime = 10 * time.Second
 )
 
 // checkpoint keeps the position of a replication in a file. It is behind what was applied, never before it: applying records
 // again is harmless. It is safe for concurrent use.
 type checkpoint struct {
-	path    string // "": nowhere, only in memory
+	path    string           // "": nowhere, only in memory
+	lock    *atomicfile.Lock // nil without a path
 	resumed bool
 
 	mu     sync.Mutex // guards what follows
@@ -68,15 +91,38 @@ func openCheckpoint(o Options, pair table.Pair) (*checkpoint, error) {
 	if c.path == "" {
 		return c, nil
 	}
+	var err error
+	c.lock, err = atomicfile.Acquire(c.path)
+	switch {
+	case errors.Is(err, atomicfile.ErrLocked):
+		return nil, refuse.Because(err, "wait until it has ended, or give another --checkpoint", "another replication is using the checkpoint %q", c.path)
+	case err != nil:
+		return nil, c.unwritable(err)
+	}
 	if !o.Restart {
-		if err := c.load(); err != nil {
-			return nil, err
+		err = c.load()
+	}
+	if err == nil {
+		if err = c.save(); err != nil {
+			err = c.unwritable(err)
 		}
 	}
-	if err := c.save(); err != nil {
-		return nil, refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+	if err != nil {
+		c.close()
+		return nil, err
 	}
 	return c, nil
+}
+
+func (c *checkpoint) unwritable(err error) error {
+	return refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+}
+
+// close leaves the file to others.
+func (c *checkpoint) close() {
+	if c.lock != nil {
+		c.lock.Release()
+	}
 }
 
 func (c *checkpoint) load() error {
@@ -92,7 +138,7 @@ func (c *checkpoint) load() error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	err = decoder.Decode(&file)
-	if err == nil && file.Format != checkpointFormat {
+	if err == nil && file.Format != checkpointFormat && file.Format != checkpointFormat1 {
 		err = fmt.Errorf("its format is not %q", checkpointFormat)
 	}
 	if _, rest := decoder.Token(); err == nil && !errors.Is(rest, io.EOF) {
@@ -104,11 +150,11 @@ func (c *checkpoint) load() error {
 	case file.Source != c.file.Source || file.Target != c.file.Target:
 		return refuse.New(restart, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)
 	case file.Stream != c.file.Stream:
-		return refuse.New("changes may have been missed: replicate with --restart, and seed again",
+		return refuse.New("changes may have been missed: replicate with --restart, and seed again with --restart",
 			"the checkpoint %q belongs to a stream that was since disabled", c.path)
 	}
 	if shard, stale := file.stale(time.Now()); stale {
-		return refuse.Because(ErrTrimmed, "replicate with --restart, and seed again",
+		return refuse.Because(ErrTrimmed, "replicate with --restart, and seed again with --restart",
 			"the checkpoint %q reaches back too far: its position in %s is more than %s old, and changes may be gone from the stream", c.path, shard, retention)
 	}
 	if file.Shards != nil {
@@ -119,107 +165,18 @@ func (c *checkpoint) load() error {
 	return nil
 }
 
-// stale tells whether a shard, or the whole stream, was not read for so long that records may have been trimmed unseen. For a
-// shard with a sequence number the service would tell, but it says nothing of one that was found empty so far, nor of shards
-// that came and went since.
+// stale tells whether a shard, or the whole stream, is applied only up to a time of which records may have been trimmed unseen. For
+// a shard with a sequence number the service would tell, but it says nothing of one that was found empty so far, nor of shards that
+// came and went since.
 func (f *checkpointFile) stale(now time.Time) (string, bool) {
 	last := f.Started
 	for shard, position := range f.Shards {
-		if !position.Drained && now.Sub(position.ReadAt) >= retention {
+		if !position.Drained && now.Sub(position.asOf()) >= retention {
 			return "shard " + shard, true
 		}
-		last = later(last, position.ReadAt)
+		last = later(last, position.asOf())
 	}
 	return "the stream", now.Sub(last) >= retention
-}
-
-func (c *checkpoint) sequence(shard string) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.file.Shards[shard].Sequence
-}
-
-func (c *checkpoint) isDrained(shard string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.file.Shards[shard].Drained
-}
-
-// known tells whether the shard was begun, or passed.
-func (c *checkpoint) known(shard string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, is := c.file.Shards[shard]
-	return is
-}
-
-// needs tells whether records of the shard that were trimmed would be missed. They would not if nothing of it was applied yet
-// and they were made before the first run: then the replication starts with the oldest that there is.
-func (c *checkpoint) needs(shard string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.file.Shards[shard].Sequence != "" || time.Since(c.file.Started) >= retention
-}
-
-// begin records that the shard is about to be read, so that a later run misses it if it is gone by then.
-func (c *checkpoint) begin(shard string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, is := c.file.Shards[shard]; !is {
-		c.set(shard, shardPosition{ReadAt: time.Now().UTC()})
-	}
-}
-
-func (c *checkpoint) advance(shard, sequence string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.set(shard, shardPosition{Sequence: sequence, ReadAt: time.Now().UTC()})
-}
-
-// foundEmpty records that there is nothing after the shard's position.
-func (c *checkpoint) foundEmpty(shard string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if position := c.file.Shards[shard]; time.Since(position.ReadAt) >= readAtStep {
-		position.ReadAt = time.Now().UTC()
-		c.set(shard, position)
-	}
-}
-
-func (c *checkpoint) drained(shard string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.set(shard, shardPosition{Sequence: c.file.Shards[shard].Sequence, Drained: true, ReadAt: time.Now().UTC()})
-}
-
-func (c *checkpoint) set(shard string, position shardPosition) {
-	c.file.Shards[shard] = position
-	c.dirty = true
-}
-
-// missing returns a shard that is not drained, not listed and not being read: it had records that nobody will see again.
-func (c *checkpoint) missing(shards listing, readers map[string]*reader) (string, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for shard, position := range c.file.Shards {
-		if _, listed := shards.parents[shard]; !listed && !position.Drained && readers[shard] == nil {
-			return shard, true
-		}
-	}
-	return "", false
-}
-
-// forget drops the drained shards that are gone from the stream, but only long after: if one were listed once more, it would be
-// read again from its start, and older items written over newer ones.
-func (c *checkpoint) forget(shards listing) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for shard, position := range c.file.Shards {
-		if _, listed := shards.parents[shard]; !listed && position.Drained && time.Since(position.ReadAt) > 2*retention {
-			delete(c.file.Shards, shard)
-			c.dirty = true
-		}
-	}
 }
 
 // saveRegularly saves the checkpoint every saveInterval until ctx ends.

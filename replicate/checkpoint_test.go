@@ -204,6 +204,33 @@ func TestCheckpointThatDoesNotFit(t *testing.T) {
 	}
 }
 
+// Two replications must not share a file: each would save its own position over the other's.
+func TestCheckpointIsKeptToOneRun(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newFake(f)
+	s.add("a", "")
+	s.put("a", "k", "1")
+	o := s.withCheckpoint()
+	o.UntilIdle = 0
+	ctx, cancel := context.WithCancel(limited(t))
+	wait := f.background(ctx, o)
+	eventually(ctx, t, "reading", func() bool { return len(s.made("GetRecords a")) > 1 })
+	for _, restart := range []bool{false, true} {
+		second := f.options()
+		second.Checkpoint, second.Restart = o.Checkpoint, restart
+		if _, err := Run(limited(t), second); !refuse.Is(err) || !strings.Contains(err.Error(), "another replication is using") {
+			t.Errorf("restart %t: error is %v", restart, err)
+		}
+	}
+	cancel()
+	if _, err := wait(); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	o.UntilIdle = testIdle
+	f.run(o)
+}
+
 func TestCheckpointThatCanNotBeRead(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -432,15 +459,21 @@ func TestForget(t *testing.T) {
 func TestFoundEmpty(t *testing.T) {
 	t.Parallel()
 	lately := time.Now().Add(-time.Second)
+	before := lately.Add(-readAtStep)
 	c := &checkpoint{file: checkpointFile{Shards: map[string]shardPosition{
-		"lately": {Sequence: "1", ReadAt: lately}, "before": {Sequence: "2", ReadAt: lately.Add(-readAtStep)},
+		"lately": {Sequence: "1", ReadAt: lately, AsOf: before}, "before": {Sequence: "2", ReadAt: before, AsOf: before},
 	}}}
-	c.foundEmpty("lately")
+	c.foundEmpty("lately", before, lately)
 	if c.dirty || !c.file.Shards["lately"].ReadAt.Equal(lately) {
 		t.Error("an idle stream writes the checkpoint each time that it is read")
 	}
-	c.foundEmpty("before")
-	if got := c.file.Shards["before"]; !c.dirty || got.Sequence != "2" || !got.ReadAt.After(lately) {
+	c.foundEmpty("before", lately, lately.Add(tipTime-1)) // some empty answers are no end
+	if got := c.file.Shards["before"]; !c.dirty || got.Sequence != "2" || !got.ReadAt.After(lately) || !got.AsOf.Equal(before) {
+		t.Errorf("position is %+v", got)
+	}
+	c.file.Shards["before"] = shardPosition{Sequence: "2", ReadAt: before, AsOf: before}
+	c.foundEmpty("before", lately, lately.Add(tipTime))
+	if got := c.file.Shards["before"]; !got.AsOf.Equal(lately) {
 		t.Errorf("position is %+v", got)
 	}
 }

@@ -231,7 +231,7 @@ func (s *fakeStream) describe(in *dynamodbstreams.DescribeStreamInput) *streamty
 }
 
 func (shard *fakeShard) describe() streamtypes.Shard {
-	sequences := &streamtypes.SequenceNumberRange{StartingSequenceNumber: aws.String("0")}
+	sequences := &streamtypes.SequenceNumberRange{StartingSequenceNumber: aws.String(fmt.Sprintf("%021d", 0))}
 	if shard.closed {
 		sequences.EndingSequenceNumber = aws.String("9")
 	}
@@ -257,6 +257,14 @@ func (s *fakeStream) GetShardIterator(ctx context.Context, in *dynamodbstreams.G
 	case streamtypes.ShardIteratorTypeTrimHorizon:
 	case streamtypes.ShardIteratorTypeLatest:
 		at = len(shard.records)
+	case streamtypes.ShardIteratorTypeAtSequenceNumber: // the number at which the shard starts is less than that of its first record
+		at = slices.IndexFunc(shard.records, func(r streamtypes.Record) bool { return *r.Dynamodb.SequenceNumber >= *in.SequenceNumber })
+		if at < 0 {
+			at = len(shard.records)
+		}
+		if at < shard.trimmed {
+			return nil, errTrimmed
+		}
 	case streamtypes.ShardIteratorTypeAfterSequenceNumber:
 		at = 1 + slices.IndexFunc(shard.records, func(r streamtypes.Record) bool { return *r.Dynamodb.SequenceNumber == *in.SequenceNumber })
 		if at <= shard.trimmed {

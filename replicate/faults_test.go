@@ -12,7 +12,9 @@ import (
 
 	"reseal/internal/test/testkit"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+	"github.com/aws/smithy-go"
 )
 
 // firstTimes answers the first n requests for an operation with the response.
@@ -63,7 +65,9 @@ func TestPassingFaultsAreRepeated(t *testing.T) {
 			f := newFixture(t)
 			changes, _, _ := changeAll(f)
 			f.proxy.Use(firstTimes(2, test.op, test.answer))
-			result := f.run(f.options())
+			o := f.options()
+			o.policy.Timeout = 2 * time.Second // a lost write may live 2.5 s then
+			result := f.run(o)
 			f.wantSame()
 			if result.Records != changes || result.Throttled != test.throttled {
 				t.Errorf("result is %+v, want %d records, throttled %d times", result, changes, test.throttled)
@@ -343,6 +347,90 @@ func TestUnreadShardThatIsGoneLater(t *testing.T) {
 	s.change("b", func(shard *fakeShard) { shard.gone = true })
 	_, err := Run(limited(t), o)
 	wantIs(t, err, ErrTrimmed)
+}
+
+// A child goes on exactly where its drained parent ended: what was trimmed of it meanwhile is missed.
+func TestChildWhoseOldestRecordsAreTrimmed(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{checkpointFormat1, checkpointFormat} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			s := newFake(f)
+			s.add("a", "")
+			s.put("a", "k", "1")
+			s.close("a")
+			o := s.withCheckpoint()
+			f.run(o)
+			changeCheckpoint(t, o.Checkpoint, func(c *checkpointFile) {
+				c.Format = format
+				position := c.Shards["a"]
+				position.ReadAt = time.Now().Add(-23 * time.Hour)
+				if position.AsOf = position.ReadAt; format == checkpointFormat1 {
+					position.AsOf = time.Time{}
+				}
+				c.Shards["a"] = position
+			})
+			s.add("b", "a")
+			s.put("b", "lost", "1")
+			s.put("b", "kept", "1")
+			s.change("b", func(shard *fakeShard) { shard.trimmed = 1 })
+			_, err := Run(limited(t), o)
+			wantIs(t, err, ErrTrimmed)
+			f.wantTarget("kept", "")
+		})
+	}
+}
+
+// What a run was behind counts: down for less than a day, but with records next that are older.
+func TestCheckpointOfALaggingRun(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newFake(f)
+	s.add("a", "")
+	s.put("a", "k", "1")
+	s.change("a", func(shard *fakeShard) {
+		shard.records[0].Dynamodb.ApproximateCreationDateTime = aws.Time(time.Now().Add(-20 * time.Hour))
+	})
+	o := s.withCheckpoint()
+	o.UntilIdle = 0
+	ctx, cancel := context.WithCancel(limited(t))
+	s.before = func(_ context.Context, op, _ string) error {
+		if op == "GetRecords" && len(s.made("GetRecords")) == 2 { // it is applied
+			cancel()
+		}
+		return nil
+	}
+	_, err := Run(ctx, o)
+	wantIs(t, err, context.Canceled)
+	changeCheckpoint(t, o.Checkpoint, func(c *checkpointFile) { // five hours pass
+		c.Started = c.Started.Add(-5 * time.Hour)
+		position := c.Shards["a"]
+		position.ReadAt, position.AsOf = position.ReadAt.Add(-5*time.Hour), position.AsOf.Add(-5*time.Hour)
+		c.Shards["a"] = position
+	})
+	wantIs(t, f.refusal(o, "reaches back too far"), ErrTrimmed)
+}
+
+// A service that doesn't take the number at which it says that a shard starts is asked for the oldest record, as long as none is so old
+// that it may be trimmed.
+func TestStartThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newFake(f)
+	s.add("a", "")
+	s.put("a", "k", "1")
+	s.close("a")
+	s.add("b", "a")
+	s.put("b", "k", "2")
+	s.before = func(_ context.Context, op, shard string) error {
+		if calls := s.made("GetShardIterator b"); op == "GetShardIterator" && shard == "b" && strings.HasSuffix(calls[len(calls)-1], " AT_SEQUENCE_NUMBER") {
+			return answerOf(400, &smithy.GenericAPIError{Code: "ValidationException", Message: "no"})
+		}
+		return nil
+	}
+	f.run(s.options())
+	f.wantSame()
 }
 
 func TestRecordWithoutImage(t *testing.T) {

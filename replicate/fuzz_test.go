@@ -56,7 +56,7 @@ func FuzzCheckpoint(f *testing.F) {
 			t.Fatalf("taken over: %+v", c)
 		}
 		for shard, position := range c.file.Shards {
-			if !c.known(shard) || c.sequence(shard) != position.Sequence || c.isDrained(shard) != position.Drained {
+			if !c.known(shard) || c.of(shard).Sequence != position.Sequence || c.isDrained(shard) != position.Drained {
 				t.Fatalf("shard %q: %+v", shard, position)
 			}
 		}

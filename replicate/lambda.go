@@ -27,8 +27,7 @@ type HandlerOptions struct {
 //
 // It is a lambda.Handler, to be given to lambda.Start.
 type Handler struct {
-	writer  *batch.Writer
-	poison  Poison
+	applier
 	log     *slog.Logger
 	metrics metrics
 }
@@ -40,8 +39,11 @@ func NewHandler(ctx context.Context, target TargetAPI, targetTable string, log *
 		return nil, err
 	}
 	return &Handler{
-		log: log, poison: options.Poison, metrics: metrics{out: options.Metrics, table: info.Name},
-		writer: &batch.Writer{API: target, Table: targetTable, Schema: info.Schema, Limiter: capacity.NewLimiter(0), Policy: call.Policy{}},
+		log: log, metrics: metrics{out: options.Metrics, table: info.Name},
+		applier: applier{
+			poison: options.Poison, refusals: &refusals{}, again: true, // an event doesn't tell
+			writer: &batch.Writer{API: target, Table: targetTable, Schema: info.Schema, Limiter: capacity.NewLimiter(0), Policy: call.Policy{}},
+		},
 	}, nil
 }
 
@@ -62,7 +64,7 @@ func (h *Handler) Handle(ctx context.Context, event json.RawMessage) (events.Dyn
 	records := found.records
 	counts, failure := Counts{}, &Unapplied{} // all of it comes again
 	if err == nil {
-		counts, failure = h.apply(ctx, found)
+		counts, failure = h.applyPage(ctx, found)
 	} else {
 		h.log.ErrorContext(ctx, "event not read", "records", len(records), "error", err)
 	}
@@ -81,13 +83,13 @@ func (h *Handler) Handle(ctx context.Context, event json.RawMessage) (events.Dyn
 	case failure != nil:
 		h.log.ErrorContext(
 			ctx, "records not applied", "from_sequence_number", failure.Sequence, "records", left,
-			"blocked_by_item", errors.Is(failure.Err, ErrPoison), "dead_lettered", counts.DeadLettered, "error", failure.Err,
+			"blocked_by_item", errors.Is(failure.Err, ErrPoison), "dead_lettered", counts.DeadLettered, "uncertain_writes", counts.Uncertain, "error", failure.Err,
 		)
 		return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{{ItemIdentifier: failure.Sequence}}}, nil
 	}
 	h.log.InfoContext(
 		ctx, "records applied", "records", counts.Records, "puts", counts.Puts, "deletes", counts.Deletes,
-		"coalesced", counts.Coalesced, "dead_lettered", counts.DeadLettered, "lag_ms", lag.Milliseconds(),
+		"coalesced", counts.Coalesced, "dead_lettered", counts.DeadLettered, "uncertain_writes", counts.Uncertain, "lag_ms", lag.Milliseconds(),
 	)
 	return events.DynamoDBEventResponse{}, nil
 }
@@ -105,15 +107,15 @@ func (h *Handler) read(event json.RawMessage) (page, error) {
 	return found, nil
 }
 
-// apply applies the records up to the first that can't be read, which, or an earlier one that can't be written, is the failure.
-func (h *Handler) apply(ctx context.Context, found page) (Counts, *Unapplied) {
+// applyPage applies the records up to the first that can't be read, which, or an earlier one that can't be written, is the failure.
+func (h *Handler) applyPage(ctx context.Context, found page) (Counts, *Unapplied) {
 	records := found.records
 	if found.unread != nil {
 		records = records[:found.unread.Index]
 	}
 	limited, cancel := beforeDeadline(ctx)
 	defer cancel()
-	counts, err := Apply(limited, h.writer, records, h.poison)
+	counts, err := h.apply(limited, records)
 	if failure, failed := failureIn(err); failed {
 		return counts, failure
 	}

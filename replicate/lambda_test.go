@@ -228,9 +228,9 @@ func TestHandlePartialFailure(t *testing.T) {
 	records = append(records, modify("200", marker+"27", "second"))
 	refuseKey(f.fixture, denied, marker+"27") // and its message says so
 	answer := f.handle(t.Context(), eventOf(t, records...))
-	f.wantFailure(answer, "125", 6, "AccessDeniedException")
-	f.wantTarget(marker+"24", marker)
-	f.wantTarget(marker+"25", "")
+	f.wantFailure(answer, "126", 5, "AccessDeniedException")
+	f.wantTarget(marker+"25", marker)
+	f.wantTarget(marker+"26", "")
 }
 
 func TestHandleUnreadableRecord(t *testing.T) {

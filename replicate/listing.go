@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"reseal/internal/call"
@@ -18,6 +19,7 @@ import (
 type listing struct {
 	at       time.Time         // what happened before is seen
 	parents  map[string]string // of each shard its parent, which need not be listed itself; "": none
+	starts   map[string]string // their StartingSequenceNumbers
 	hasChild map[string]bool
 	closed   map[string]bool // has an EndingSequenceNumber, which an engine may also give an open shard
 	disabled bool            // the stream gets no more records
@@ -25,7 +27,9 @@ type listing struct {
 
 // list lists all shards, page by page.
 func (t *tailer) list(ctx context.Context) (listing, error) {
-	shards := listing{at: time.Now(), parents: map[string]string{}, hasChild: map[string]bool{}, closed: map[string]bool{}}
+	shards := listing{
+		at: time.Now(), parents: map[string]string{}, starts: map[string]string{}, hasChild: map[string]bool{}, closed: map[string]bool{},
+	}
 	in := &dynamodbstreams.DescribeStreamInput{StreamArn: &t.stream}
 	for {
 		var out *dynamodbstreams.DescribeStreamOutput
@@ -56,13 +60,56 @@ func (l *listing) add(page *types.StreamDescription) {
 		id, parent := aws.ToString(shard.ShardId), aws.ToString(shard.ParentShardId)
 		l.parents[id] = parent
 		l.hasChild[parent] = true
-		l.closed[id] = shard.SequenceNumberRange != nil && shard.SequenceNumberRange.EndingSequenceNumber != nil
+		if numbers := shard.SequenceNumberRange; numbers != nil {
+			l.starts[id] = aws.ToString(numbers.StartingSequenceNumber)
+			l.closed[id] = numbers.EndingSequenceNumber != nil
+		}
 	}
+}
+
+// include adds the shards of an earlier listing that are wanted and that this one lacks: an answer may have holes.
+func (l *listing) include(earlier listing, wanted func(shard string) bool) {
+	for shard, parent := range earlier.parents {
+		if _, listed := l.parents[shard]; listed || !wanted(shard) {
+			continue
+		}
+		l.parents[shard], l.starts[shard], l.closed[shard] = parent, earlier.starts[shard], earlier.closed[shard]
+		l.hasChild[parent] = true
+	}
+}
+
+// ancestors are the shard's parent, its parent, and so on, as far as they are listed; after those comes one that isn't.
+func (l *listing) ancestors(shard string) []string {
+	var list []string
+	parent := l.parents[shard]
+	for len(list) <= len(l.parents) { // no engine can make it go round for ever
+		next, listed := l.parents[parent]
+		if parent == "" {
+			break
+		}
+		list = append(list, parent)
+		if !listed {
+			break
+		}
+		parent = next
+	}
+	return list
+}
+
+// descendants are the StartingSequenceNumbers of all shards that come after a shard.
+func (l *listing) descendants(shard string) map[string]string {
+	found := map[string]string{}
+	for one := range l.parents {
+		if slices.Contains(l.ancestors(one), shard) {
+			found[one] = l.starts[one]
+		}
+	}
+	return found
 }
 
 // read carries out a request to the stream, repeated as any other.
 func (t *tailer) read(ctx context.Context, try func(context.Context) error) error {
-	return t.throttledReads.Read(ctx, call.Policy{}, 0, func(ctx context.Context) (capacity.Consumed, error) {
+	return t.throttledReads.Read(ctx, t.policy(), 0, func(ctx context.Context) (capacity.Consumed, error) {
 		return capacity.Consumed{}, try(ctx)
 	})
 }

@@ -24,7 +24,13 @@ type metricDefinition struct {
 
 // metricDefinitions are the metrics of one event, in the order of the README.
 var metricDefinitions = []metricDefinition{
-	{"Records", "Count"}, {"Puts", "Count"}, {"Deletes", "Count"}, {"Coalesced", "Count"}, {"DeadLettered", "Count"}, {"Failures", "Count"},
+	{"Records", "Count"},
+	{"Puts", "Count"},
+	{"Deletes", "Count"},
+	{"Coalesced", "Count"},
+	{"DeadLettered", "Count"},
+	{"Failures", "Count"},
+	{"UncertainWrites", "Count"},
 }
 
 var lagDefinition = metricDefinition{"LagMilliseconds", "Milliseconds"}
@@ -39,6 +45,7 @@ func (m metrics) write(counts Counts, failures int, lag time.Duration, lagIsKnow
 	line := map[string]any{
 		"TargetTable": m.table, "Records": counts.Records, "Puts": counts.Puts, "Deletes": counts.Deletes,
 		"Coalesced": counts.Coalesced, "DeadLettered": counts.DeadLettered, "Failures": failures,
+		"UncertainWrites": counts.Uncertain,
 	}
 	if lagIsKnown {
 		definitions = append(definitions[:len(definitions):len(definitions)], lagDefinition)

@@ -82,18 +82,18 @@ func TestMetrics(t *testing.T) {
 	}
 	check(
 		handle(modify("1", "a", "1"), modify("2", "a", "2"), modify("3", "b", "1"), change("REMOVE", "4", "c", nil)),
-		map[string]float64{"Records": 4, "Puts": 2, "Deletes": 1, "Coalesced": 1, "DeadLettered": 0, "Failures": 0},
+		map[string]float64{"Records": 4, "Puts": 2, "Deletes": 1, "Coalesced": 1, "DeadLettered": 0, "Failures": 0, "UncertainWrites": 0},
 	)
 	refuseKey(f, invalid, "bad")
 	check(
 		handle(modify("1", "a", "3"), modify("2", "bad", "1"), modify("3", "b", "1")),
-		map[string]float64{"Records": 1, "Puts": 0, "Deletes": 0, "Coalesced": 0, "DeadLettered": 0, "Failures": 2},
+		map[string]float64{"Records": 1, "Puts": 0, "Deletes": 0, "Coalesced": 0, "DeadLettered": 0, "Failures": 2, "UncertainWrites": 0},
 	)
 	check(
 		handle(modify("1", "a", "3"), modify("", "b", "1")),
-		map[string]float64{"Records": 0, "Puts": 0, "Deletes": 0, "Coalesced": 0, "DeadLettered": 0, "Failures": 2},
+		map[string]float64{"Records": 0, "Puts": 0, "Deletes": 0, "Coalesced": 0, "DeadLettered": 0, "Failures": 2, "UncertainWrites": 0},
 	)
-	if got := handle(); len(got) != 6 {
+	if got := handle(); len(got) != 7 {
 		t.Errorf("an event without records: %v", got)
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
 // poisonedKeys are those among which an item is that the target's index refuses.
@@ -49,7 +52,7 @@ func poisonRecords(t *testing.T) []Record {
 	return records
 }
 
-// A poison item is the first that isn't applied, whatever batch it was in, and the rest of its batch is written.
+// A poison item is the first that isn't applied: what comes before it in its batch is written, and nothing that comes after it.
 func TestPoisonBlocks(t *testing.T) {
 	t.Parallel()
 	f := poisoned(t)
@@ -58,10 +61,143 @@ func TestPoisonBlocks(t *testing.T) {
 	if !errors.As(err, &unapplied) || unapplied.Sequence != "s10" || !errors.Is(err, ErrPoison) || errorCode(err) != "ValidationException" {
 		t.Errorf("error is %v, want one for record s10", err)
 	}
-	for i := range 30 {
-		f.wantTarget(fmt.Sprint("k", i), "1")
+	for i := range 24 { // those after it are in another batch
+		want := ""
+		if i < 10 {
+			want = "1"
+		}
+		f.wantTarget(fmt.Sprint("k", i), want)
 	}
 	f.wantTarget("bad", "")
+}
+
+// blockedEvent is an event whose first record is a poison item's.
+func blockedEvent(more ...record) []record {
+	return append([]record{change("MODIFY", "0", "bad", map[string]any{"g": map[string]string{"S": "no number"}})}, more...)
+}
+
+// Each time that a blocked event comes again, only its first item is tried.
+func TestBlockedEventIsNotWrittenAgain(t *testing.T) {
+	t.Parallel()
+	f := poisoned(t)
+	records := blockedEvent()
+	for i := range 999 {
+		records = append(records, modify(fmt.Sprint(i+1), fmt.Sprint("k", i), strings.Repeat("x", 600)))
+	}
+	l := newLambda(t, f)
+	event := eventOf(t, records...)
+	for range 3 {
+		before := f.proxy.Count("BatchWriteItem")
+		if answer := l.handle(t.Context(), event); answer != failureAt("0") {
+			t.Fatalf("answer is %s", answer)
+		}
+		if n := f.proxy.Count("BatchWriteItem") - before; n != 1 {
+			t.Errorf("%d requests, want one", n)
+		}
+	}
+	if n := len(testkit.ScanAll(t, f.db, f.target)); n != 0 {
+		t.Errorf("%d items were written over the blocked one", n)
+	}
+}
+
+// A blocked event that comes again in halves takes no other item back to an older value.
+func TestBlockedEventInHalves(t *testing.T) {
+	t.Parallel()
+	f := poisoned(t)
+	l := newLambda(t, f)
+	var more []record
+	for i := range 60 { // so many that the last ones are in another batch
+		more = append(more, modify(fmt.Sprint(i+1), fmt.Sprint("x", i), "1"))
+	}
+	first := append(append([]record{modify("00", "a", "1")}, more...), blockedEvent(modify("71", "k", "old"), modify("72", "y", "1"), modify("73", "k", "new"))...)
+	if answer := l.handle(t.Context(), eventOf(t, first...)); answer != failureAt("0") {
+		t.Fatalf("answer is %s", answer)
+	}
+	before := f.valueInTarget("k")
+	if answer := l.handle(t.Context(), eventOf(t, blockedEvent(modify("71", "k", "old"))...)); answer != failureAt("0") {
+		t.Fatalf("answer is %s", answer)
+	}
+	f.wantTarget("k", before)
+	f.wantTarget("a", "1")
+	// Put right by a record that the event has, it is blocked no more.
+	right := change("MODIFY", "74", "bad", map[string]any{"v": map[string]string{"S": "right"}})
+	if answer := l.handle(t.Context(), eventOf(t, blockedEvent(modify("71", "k", "old"), modify("73", "k", "new"), right)...)); answer != allApplied {
+		t.Fatalf("answer is %s", answer)
+	}
+	f.wantTarget("bad", "right")
+	f.wantTarget("k", "new")
+}
+
+// A full item collection is handed on like any other item that the target refuses, and its neighbours are written.
+func TestFullItemCollection(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	refuseKey(f, "com.amazonaws.dynamodb.v20120810#ItemCollectionSizeLimitExceededException", "bad")
+	var changes []string
+	for i := range 24 {
+		changes = append(changes, fmt.Sprintf("k%d=1", i))
+	}
+	taken := 0
+	records := recordsOf(t, append(changes, "bad=1")...)
+	counts, err := Apply(t.Context(), f.writer(), records, func(context.Context, Record, error) error { taken++; return nil })
+	if want := (Counts{Records: 25, Puts: 24, DeadLettered: 1}); err != nil || counts != want || taken != 1 {
+		t.Errorf("counts %+v, error %v, %d taken", counts, err, taken)
+	}
+	if _, err := Apply(t.Context(), f.writer(), records, nil); !errors.Is(err, ErrPoison) {
+		t.Errorf("in block mode: error is %v", err)
+	}
+}
+
+// A table that refuses everything must not fill the queue: the Lambda's function hands on only so many in a row, whatever events they
+// are in, and so does a run.
+func TestRefusalsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var taken atomic.Int64
+	handler, err := NewHandler(t.Context(), testkit.Client(f.proxy.URL), f.target, slog.New(slog.DiscardHandler), HandlerOptions{
+		Poison: func(context.Context, Record, error) error { taken.Add(1); return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refuse atomic.Bool
+	refuse.Store(true)
+	f.proxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "BatchWriteItem" && refuse.Load() {
+			return testkit.Fail(400, invalid, "The provided key element does not match the schema")
+		}
+		return nil
+	})
+	handle := func(from, to int) string {
+		var records []record
+		for i := from; i < to; i++ {
+			records = append(records, modify(fmt.Sprint(i), fmt.Sprint("k", i), "1"))
+		}
+		response, err := handler.Handle(t.Context(), eventOf(t, records...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(response.BatchItemFailures) == 0 {
+			return ""
+		}
+		return response.BatchItemFailures[0].ItemIdentifier
+	}
+	if at := handle(0, 60); at != "" || taken.Load() != 60 {
+		t.Errorf("the first event failed at %q, %d handed on", at, taken.Load())
+	}
+	for range 2 {
+		if at := handle(60, 200); at == "" || taken.Load() != maxRefusedInRow {
+			t.Errorf("it failed at %q, %d handed on", at, taken.Load())
+		}
+	}
+	refuse.Store(false)
+	if at := handle(60, 200); at != "" || taken.Load() != maxRefusedInRow {
+		t.Errorf("later it failed at %q, %d handed on", at, taken.Load())
+	}
+	r := &refusals{total: maxRefused}
+	if err := r.count(errors.New("reason")); !errors.Is(err, ErrRefusesAll) || !isFinal(err) {
+		t.Errorf("error is %v", err)
+	}
 }
 
 // With somebody to take it, a poison item is no failure, and is not counted as written.
@@ -213,4 +349,60 @@ func TestRunWithPoison(t *testing.T) {
 	}
 	f.wantTarget("good", "1")
 	f.wantTarget("bad", "")
+}
+
+// A source that was put right unblocks, wherever in the stream that record is: on another page, or in a shard that came after.
+func TestSourcePutRightLater(t *testing.T) {
+	t.Parallel()
+	for _, place := range []string{"page", "shard", "shard after that", "deleted"} {
+		t.Run(place, func(t *testing.T) {
+			t.Parallel()
+			f := poisoned(t)
+			s := newFake(f)
+			s.limit = 5
+			s.add("a", "")
+			bad := func(shard, v string) {
+				s.record(shard, streamtypes.OperationTypeModify, "bad", v)
+				s.change(shard, func(shard *fakeShard) {
+					shard.records[len(shard.records)-1].Dynamodb.NewImage["g"] = &streamtypes.AttributeValueMemberS{Value: "no number"}
+				})
+			}
+			s.put("a", "before", "1")
+			bad("a", "1")
+			for i := range 12 {
+				s.put("a", fmt.Sprint("x", i), "1")
+			}
+			bad("a", "2")
+			o := s.withCheckpoint()
+			if _, err := Run(limited(t), o); !errors.Is(err, ErrPoison) {
+				t.Fatalf("error is %v", err)
+			}
+			f.wantTarget("before", "1")
+			last := "a"
+			if strings.HasPrefix(place, "shard") {
+				s.close("a")
+				s.add("other", "a")
+				s.add("b", "a")
+				last = "b"
+			}
+			if place == "shard after that" {
+				s.put("b", "in b", "1")
+				s.close("b")
+				s.add("c", "b")
+				last = "c"
+			}
+			s.put(last, "beside", "1")
+			if place == "deleted" {
+				s.del(last, "bad")
+			} else {
+				s.put(last, "bad", "right")
+			}
+			s.put(last, "after", "1")
+			result := f.run(o)
+			f.wantSame()
+			if result.Records != result.Puts+result.Deletes+result.Coalesced {
+				t.Errorf("result is %+v", result)
+			}
+		})
+	}
 }

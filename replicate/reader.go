@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+	"github.com/aws/smithy-go"
 )
 
 // reader reads one shard from its position to its end.
@@ -20,6 +21,11 @@ type reader struct {
 	closed   bool // as far as the listing tells
 	latest   bool // without a position, start with records to come instead of the oldest
 	renewals int  // of the iterator, since a read last succeeded
+	trouble  *patience
+
+	after   map[string]string // the shards that come after this one, with their StartingSequenceNumbers
+	cancel  context.CancelCauseFunc
+	stopped chan struct{} // closed when run has returned
 
 	mu        sync.Mutex // guards what follows
 	emptyFrom time.Time  // when the first of the last reads began that all found nothing; zero: the last one found something
@@ -58,15 +64,23 @@ func (r *reader) endedAt() time.Time {
 
 // run reads and applies the shard's records in order until the shard has no more and gets no more, which only a missing
 // NextShardIterator says: an EndingSequenceNumber is no sign for it, and an empty answer none either.
+//
+// After a failure that may pass it begins again with an iterator for what is applied, until the tailer's patience ends.
 func (r *reader) run(ctx context.Context, ended chan<- struct{}) error {
-	iterator, err := r.iterator(ctx)
-	for err == nil && iterator != nil {
-		iterator, err = r.step(ctx, iterator)
+	r.trouble = r.tailer.patience(r.shard)
+	defer r.trouble.succeeded()
+	for {
+		iterator, err := r.iterator(ctx)
+		for err == nil && iterator != nil {
+			iterator, err = r.step(ctx, iterator)
+		}
+		if err == nil {
+			return r.end(ended)
+		}
+		if err := r.trouble.again(ctx, err); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return r.end(ended)
 }
 
 func (r *reader) end(ended chan<- struct{}) error {
@@ -76,7 +90,7 @@ func (r *reader) end(ended chan<- struct{}) error {
 	r.tailer.position.drained(r.shard)
 	r.tailer.caughtUp(r.shard)
 	if err := r.tailer.position.save(); err != nil {
-		return err
+		return final(err)
 	}
 	select {
 	case ended <- struct{}{}:
@@ -102,6 +116,7 @@ func (r *reader) step(ctx context.Context, iterator *string) (*string, error) {
 	if err := r.apply(ctx, begun, found); err != nil {
 		return nil, err
 	}
+	r.trouble.succeeded()
 	if found.next == nil {
 		return nil, nil
 	}
@@ -120,10 +135,12 @@ func (r *reader) renewable(err error) bool {
 // and no record of it is needed.
 func (r *reader) iterator(ctx context.Context) (*string, error) {
 	in := &dynamodbstreams.GetShardIteratorInput{StreamArn: &r.tailer.stream, ShardId: &r.shard}
-	sequence := r.tailer.position.sequence(r.shard)
+	position := r.tailer.position.of(r.shard)
 	switch {
-	case sequence != "":
-		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &sequence
+	case position.Sequence != "":
+		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &position.Sequence
+	case position.Start != "":
+		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &position.Start
 	case r.latest:
 		in.ShardIteratorType = types.ShardIteratorTypeLatest
 	default:
@@ -139,6 +156,13 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 	switch {
 	case err != nil && r.closed && r.harmless(err):
 		return nil, nil // an open shard would get records that are needed, so there it is an error
+	case isValidation(err) && position.Sequence == "" && position.Start != "" && time.Since(position.asOf()) < retention-giveUpMargin:
+		// The service doesn't take the number at which it says that the shard starts. Nothing of the shard is old enough to be trimmed.
+		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeTrimHorizon, nil
+		if out, err = r.getIterator(ctx, in); err == nil && out.ShardIterator != nil {
+			return out.ShardIterator, nil
+		}
+		return nil, fmt.Errorf("get iterator of shard %s: %w", r.shard, err)
 	case err != nil:
 		return nil, fmt.Errorf("get iterator of shard %s: %w", r.shard, trimmed(err))
 	case out.ShardIterator == nil:
@@ -185,36 +209,15 @@ func isTrimmed(err error) bool {
 	return errors.As(err, &records) || isGone(err)
 }
 
+func isValidation(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == "ValidationException"
+}
+
 // trimmed adds ErrTrimmed to the service's own error.
 func trimmed(err error) error {
 	if isTrimmed(err) {
 		return fmt.Errorf("%w (%w)", ErrTrimmed, err)
 	}
 	return err
-}
-
-// apply applies what a read that began at the given time has found.
-func (r *reader) apply(ctx context.Context, begun time.Time, found page) error {
-	t, records := r.tailer, found.records
-	if len(records) == 0 {
-		r.foundNothing(begun)
-		t.position.foundEmpty(r.shard)
-		t.caughtUp(r.shard)
-		return nil
-	}
-	r.notEmpty()
-	if found.unread != nil {
-		return fmt.Errorf("read shard %s: record %q: %w", r.shard, found.unread.Sequence, found.unread.Err)
-	}
-	counts, err := Apply(ctx, t.writer, records, t.options.Poison)
-	if err != nil {
-		if failure, is := failureIn(err); is && failure.Index > 0 {
-			t.position.advance(r.shard, records[failure.Index-1].Sequence)
-		}
-		return fmt.Errorf("replicate shard %s: %w", r.shard, err)
-	}
-	last := records[len(records)-1]
-	t.position.advance(r.shard, last.Sequence)
-	t.applied(r.shard, counts, last.Made)
-	return nil
 }

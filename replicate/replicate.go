@@ -52,8 +52,15 @@ type Options struct {
 	Encryption string        // what the target must have: "kms" (or "") or "any"
 	Poison     Poison        // for items that the target refuses; nil: such an item ends the replication
 
+	// GiveUp is for how long failures that may pass (denials, throttling, errors of the service, no network) are gone through
+	// without any success. 0: with UntilIdle a minute (throttled: ten), otherwise until an hour before the stream may trim what
+	// comes next, that is, 23 h after the last record that was applied was made, or after nothing was left to apply.
+	GiveUp time.Duration
+
 	PollInterval time.Duration  // between two reads of one shard; 0: 250 ms (a shard serves 5 reads a second, to all readers)
 	Progress     func(Progress) // called about once a second and at the end; may be nil
+
+	policy call.Policy // of each request; for tests
 }
 
 // Progress is how far a replication has come.
@@ -64,6 +71,10 @@ type Progress struct {
 	WriteUnits   float64
 	Throttled    int64
 	Elapsed      time.Duration
+
+	Failure  error         // what fails at present, again and again; nil: nothing
+	Failing  time.Duration // for how long
+	GiveUpIn time.Duration // when the replication ends if it goes on failing; 0: not known
 }
 
 // Result is what a replication did, in this run.
@@ -79,10 +90,10 @@ type Result struct {
 
 // ErrTrimmed says that the stream no longer holds the records that come next: they were made more than 24 hours ago. The target
 // may lack changes; only a new seed brings it in line.
-var ErrTrimmed = errors.New("the stream no longer reaches back to the position needed: replicate with a new checkpoint, then seed again")
+var ErrTrimmed = errors.New("the stream no longer reaches back to the position needed: replicate with --restart, then seed again with --restart")
 
 // ErrDisabled says that the source's stream was disabled meanwhile. What it holds is applied, what the source changed since is not.
-var ErrDisabled = errors.New("the stream was disabled, so later changes are not replicated: enable it, replicate with a new checkpoint, then seed again")
+var ErrDisabled = errors.New("the stream was disabled, so later changes are not replicated: enable it, replicate with --restart, then seed again with --restart")
 
 const (
 	defaultPoll      = 250 * time.Millisecond
@@ -98,10 +109,17 @@ type tailer struct {
 	position *checkpoint
 	start    time.Time
 
-	mu     sync.Mutex // guards what follows
-	counts Counts
-	lags   map[string]time.Duration // of each shard that has something waiting
-	active int
+	first  listing // of the start; for the first survey
+	sink   applier // to the target
+	ahead  ahead
+	looked time.Time // when the tables were last described
+
+	mu       sync.Mutex         // guards what follows
+	troubles map[string]trouble // by shard
+	lost     time.Time          // when a write of unknown outcome was last given up
+	counts   Counts
+	lags     map[string]time.Duration // of each shard that has something waiting
+	active   int
 
 	throttledReads *capacity.Limiter // counts throttled reads of the stream; they cost no units
 }
@@ -114,6 +132,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	defer t.position.close()
 	stop := ticker.Report(progressInterval, options.Progress, t.progress)
 	err = t.follow(ctx)
 	stop()
@@ -126,15 +145,24 @@ func prepare(ctx context.Context, o Options) (*tailer, error) {
 		return nil, refuse.New("use trim-horizon or latest", "from %q is not known", o.From)
 	case o.UntilIdle < 0:
 		return nil, refuse.New("give a duration such as 10s", "until-idle is %s", o.UntilIdle)
+	case o.GiveUp < 0:
+		return nil, refuse.New("give a duration such as 6h", "give-up is %s", o.GiveUp)
 	}
 	pair, err := table.Preflight(ctx, o.Source, o.SourceTable, o.Target, o.TargetTable, table.Needs{Stream: true, Encryption: o.Encryption})
 	if err != nil {
 		return nil, err
 	}
 	t := &tailer{
-		options: o, pair: pair, stream: pair.Source.StreamARN(), start: time.Now(),
-		lags: map[string]time.Duration{}, throttledReads: capacity.NewLimiter(0),
-		writer: &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: pair.Target.Schema, Limiter: capacity.NewLimiter(0), Policy: call.Policy{}},
+		options: o, pair: pair, stream: pair.Source.StreamARN(), start: time.Now(), looked: time.Now(),
+		lags: map[string]time.Duration{}, troubles: map[string]trouble{}, throttledReads: capacity.NewLimiter(0),
+	}
+	t.writer = &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: pair.Target.Schema, Limiter: capacity.NewLimiter(0), Policy: t.policy()}
+	t.sink = applier{writer: t.writer, poison: o.Poison, refusals: &refusals{}}
+	if t.first, err = t.list(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, refuse.Because(err, "allow dynamodb:DescribeStream, GetShardIterator and GetRecords on it, and check the network", "the stream of the source table %q can't be listed (%s)", pair.Source.Name, err)
 	}
 	t.position, err = openCheckpoint(o, pair)
 	return t, err
@@ -143,14 +171,34 @@ func prepare(ctx context.Context, o Options) (*tailer, error) {
 func (t *tailer) progress() Progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lag := time.Duration(0)
-	for _, of := range t.lags {
-		lag = max(lag, of)
-	}
-	return Progress{
-		Counts: t.counts, ActiveShards: t.active, Lag: lag, WriteUnits: t.writer.Limiter.Used(),
+	p := Progress{
+		Counts: t.counts, ActiveShards: t.active, WriteUnits: t.writer.Limiter.Used(),
 		Throttled: t.throttled(), Elapsed: time.Since(t.start),
 	}
+	for _, of := range t.lags {
+		p.Lag = max(p.Lag, of)
+	}
+	if worst := t.worst(); worst.err != nil {
+		p.Failure, p.Failing = worst.err, time.Since(worst.since)
+		if !worst.end.IsZero() {
+			p.GiveUpIn = time.Until(worst.end)
+		}
+	}
+	return p
+}
+
+// wroteUncertain notes that a write without an answer was given up, or repeated, just now.
+func (t *tailer) wroteUncertain() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lost = time.Now()
+}
+
+// mayWriteLate tells whether a write without an answer may still be carried out, over something newer.
+func (t *tailer) mayWriteLate() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.lost.IsZero() && time.Since(t.lost) < t.policy().Lifetime()
 }
 
 func (t *tailer) throttled() int64 {

@@ -248,7 +248,7 @@ func TestResultAsJSON(t *testing.T) {
 	}
 	want := map[string]any{
 		"source": "s", "target": "t", "records": 1.0, "puts": 2.0, "deletes": 3.0, "coalesced": 4.0, "elapsed_seconds": 1.5,
-		"write_units": 0.0, "throttled": 0.0, "resumed": false, "dead_lettered": 0.0,
+		"write_units": 0.0, "throttled": 0.0, "resumed": false, "dead_lettered": 0.0, "uncertain_writes": 0.0,
 	}
 	if !maps.Equal(fields, want) {
 		t.Errorf("fields are %v, want %v", fields, want)

@@ -24,10 +24,13 @@ var errIdle = errors.New("the stream is idle")
 // follow owns the readers of all shards.
 //
 //  1. List the shards.
-//  2. Start a reader for each that is not drained and whose parent is drained or no longer in the stream: a key's records move
+//  2. Start a reader for each that is not drained and whose parents are all drained or no longer in the stream: a key's records move
 //     from a parent to its child, so the parent's must be applied first.
-//  3. With UntilIdle, end when every shard has been empty for the whole of that time (see idle).
-//  4. When a reader has drained its shard, go to 2; after a while go to 1.
+//  3. A parent that is listed only after a child of it was begun is read before the child goes on; if it holds any record, the child
+//     begins again (see halt).
+//  4. With UntilIdle, end when every shard has been empty for the whole of that time (see idle), and both tables and the stream
+//     are still those of the start.
+//  5. When a reader has drained its shard, go to 2; after a while go to 1.
 func (t *tailer) follow(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return t.position.saveRegularly(ctx) })
@@ -43,25 +46,28 @@ func (t *tailer) coordinate(ctx context.Context, group *errgroup.Group) error {
 	readers := map[string]*reader{}
 	ended := make(chan struct{}, 1)
 	latest := t.options.From == FromLatest && !t.position.resumed
-	var shards listing
+	shards := t.first
 	var err error
 	for relist := true; ; {
 		if relist {
-			if shards, err = t.survey(ctx, readers); err != nil {
+			if shards, err = t.survey(ctx, shards, readers); err != nil {
+				return err
+			}
+			if err := t.look(ctx); err != nil {
 				return err
 			}
 			t.pass(shards, latest)
 			t.position.forget(shards)
+			if err := t.halt(ctx, shards, readers); err != nil {
+				return err
+			}
 		}
 		for _, shard := range t.ready(shards, readers) {
-			r := &reader{tailer: t, shard: shard, latest: latest, closed: shards.closed[shard]}
-			readers[shard] = r
-			t.position.begin(shard)
-			group.Go(func() error { return r.run(ctx, ended) })
+			t.begin(ctx, group, shards, readers, shard, latest, ended)
 		}
 		latest = false // a shard that comes later holds nothing from before the start, or the end of one that does
 		t.setActive(readers)
-		if err := t.finished(shards, readers); err != nil {
+		if err := t.finished(ctx, shards, readers); err != nil {
 			return err
 		}
 		if relist, err = t.waitForChange(ctx, ended, t.relistAt(shards, readers)); err != nil {
@@ -70,53 +76,148 @@ func (t *tailer) coordinate(ctx context.Context, group *errgroup.Group) error {
 	}
 }
 
-// survey lists the shards and makes sure that none is gone that the checkpoint still needs. A shard that is being read need not
-// be listed: its reader learns from the service when it is gone.
-func (t *tailer) survey(ctx context.Context, readers map[string]*reader) (listing, error) {
+// begin starts the reader of a shard.
+func (t *tailer) begin(ctx context.Context, group *errgroup.Group, shards listing, readers map[string]*reader, shard string, latest bool, ended chan<- struct{}) {
+	after := shards.descendants(shard)
+	late := false
+	for one := range after {
+		late = late || t.position.known(one)
+	}
+	t.position.begin(shard, shards.parents[shard], shards.starts[shard], latest, late)
+	ctx, cancel := context.WithCancelCause(ctx)
+	r := &reader{
+		tailer: t, shard: shard, latest: latest, closed: shards.closed[shard], after: after,
+		cancel: cancel, stopped: make(chan struct{}),
+	}
+	readers[shard] = r
+	group.Go(func() error {
+		defer close(r.stopped)
+		defer cancel(nil)
+		err := r.run(ctx, ended)
+		if err != nil && context.Cause(ctx) == errHalted {
+			return nil
+		}
+		return err
+	})
+}
+
+// survey lists the shards and makes sure that none is gone that the checkpoint still needs, and that a parent which isn't listed is
+// really not there: what the service lists is eventually consistent, so it has to say so several times. Shards that were listed
+// before count as listed, until a day after they are drained: if they are gone, their readers learn it from the service. So does that
+// of a shard which is being read.
+func (t *tailer) survey(ctx context.Context, before listing, readers map[string]*reader) (listing, error) {
+	isNew := before.parents == nil
 	for try := 1; ; try++ {
-		shards, err := t.list(ctx)
-		if err != nil {
-			return shards, err
+		shards := t.first
+		if t.first.parents == nil {
+			var err error
+			if shards, err = t.listPatiently(ctx); err != nil {
+				return shards, err
+			}
+		}
+		t.first = listing{}
+		if !isNew || try > 1 {
+			shards.include(before, t.position.isRecent)
 		}
 		missing, is := t.position.missing(shards, readers)
-		if !is {
+		orphan, isOrphan := t.orphan(shards)
+		switch {
+		case !is && !isOrphan:
+			return shards, nil
+		case try < confirmations:
+		case is:
+			return shards, fmt.Errorf("shard %s is gone: %w", missing, ErrTrimmed)
+		case t.position.mayLack():
+			return shards, fmt.Errorf("shard %s, which precedes %s, is gone: %w", shards.parents[orphan], orphan, ErrTrimmed)
+		default:
 			return shards, nil
 		}
-		if try == confirmations {
-			return shards, fmt.Errorf("shard %s is gone: %w", missing, ErrTrimmed)
-		}
+		before = shards
 		if err := call.Sleep(ctx, 4*t.poll()); err != nil {
 			return shards, err
 		}
 	}
 }
 
-// pass marks shards as drained that must not be read. With latest, those are all that have a child: they are closed, so they get
-// no new records. Otherwise those whose child has been begun: they were not listed then, that is, trimmed, and what they may
-// hold now is older than what is already applied.
-func (t *tailer) pass(shards listing, latest bool) {
-	for shard, parent := range shards.parents {
-		if !latest && !t.position.known(shard) {
-			continue
+// listPatiently is list, repeated for as long as the replication goes on in spite of failures.
+func (t *tailer) listPatiently(ctx context.Context) (listing, error) {
+	p := t.patience("")
+	for {
+		shards, err := t.list(ctx)
+		if err == nil {
+			p.succeeded()
+			return shards, nil
 		}
-		for _, listed := shards.parents[parent]; listed; _, listed = shards.parents[parent] {
-			if !t.position.known(parent) {
-				t.position.drained(parent)
-			}
-			parent = shards.parents[parent]
+		if err := p.again(ctx, err); err != nil {
+			return shards, err
 		}
 	}
+}
+
+// orphan returns a shard that was not begun and has a parent of which nothing is known: trimmed, or not listed for a moment.
+func (t *tailer) orphan(shards listing) (string, bool) {
+	for shard, parent := range shards.parents {
+		if _, listed := shards.parents[parent]; parent != "" && !listed && !t.position.known(shard) && !t.position.known(parent) {
+			return shard, true
+		}
+	}
+	return "", false
+}
+
+// pass marks shards as drained that must not be read: at the start with LATEST, all that have a child, which are closed and so get no
+// new records; and later those that come before one that was begun with LATEST.
+func (t *tailer) pass(shards listing, latest bool) {
+	for shard := range shards.parents {
+		if !latest && !t.position.of(shard).Latest {
+			continue
+		}
+		for _, ancestor := range shards.ancestors(shard) {
+			if _, listed := shards.parents[ancestor]; listed && !t.position.known(ancestor) {
+				t.position.drained(ancestor)
+			}
+		}
+	}
+}
+
+// errHalted ends a reader whose shard has to wait for one that comes before it.
+var errHalted = errors.New("a shard that comes before was listed late")
+
+// halt stops the readers of shards that were begun though a shard that comes before them isn't drained. It was not listed then. They
+// start again, where they were, when it is: unless it holds a record, which takes their positions back (see checkpoint.replay). All
+// their records are applied again then, in order, so the last one of each key wins in the end.
+func (t *tailer) halt(ctx context.Context, shards listing, readers map[string]*reader) error {
+	for shard, r := range readers {
+		if !t.waits(shards, shard) {
+			continue
+		}
+		r.cancel(errHalted)
+		select {
+		case <-r.stopped:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		delete(readers, shard)
+		t.caughtUp(shard)
+	}
+	return nil
+}
+
+// waits tells whether a shard that comes before this one is still to be applied.
+func (t *tailer) waits(shards listing, shard string) bool {
+	for _, ancestor := range shards.ancestors(shard) {
+		_, listed := shards.parents[ancestor]
+		if (listed || t.position.known(ancestor)) && !t.position.isDrained(ancestor) {
+			return true
+		}
+	}
+	return false
 }
 
 // ready returns the shards to start reading.
 func (t *tailer) ready(shards listing, readers map[string]*reader) []string {
 	var list []string
-	for shard, parent := range shards.parents {
-		if readers[shard] != nil || t.position.isDrained(shard) {
-			continue
-		}
-		_, parentListed := shards.parents[parent]
-		if t.position.isDrained(parent) || (!parentListed && !t.position.known(parent)) {
+	for shard := range shards.parents {
+		if readers[shard] == nil && !t.position.isDrained(shard) && !t.waits(shards, shard) {
 			list = append(list, shard)
 		}
 	}
@@ -124,28 +225,33 @@ func (t *tailer) ready(shards listing, readers map[string]*reader) []string {
 }
 
 // finished tells, by an error, that the replication is at its end.
-func (t *tailer) finished(shards listing, readers map[string]*reader) error {
-	idle := t.idle(shards, readers)
+func (t *tailer) finished(ctx context.Context, shards listing, readers map[string]*reader) error {
+	since, idle := t.idle(shards, readers)
 	switch {
 	case shards.disabled && (idle || t.allDrained(shards, readers)):
 		return ErrDisabled
 	case idle:
+		if err := t.confirm(ctx); err != nil {
+			return err
+		}
+		t.position.atTip(since)
 		return errIdle
 	}
 	return nil
 }
 
-// idle tells whether there is a time as long as UntilIdle, since the start and up to the listing, in which every shard was found
-// empty, and none was missing. A shard that was drained and has no child has only just ended, perhaps: its child may not be
-// listed yet. So it counts as empty from its end on, until a later listing shows the child.
-func (t *tailer) idle(shards listing, readers map[string]*reader) bool {
-	if t.options.UntilIdle <= 0 {
-		return false
+// idle tells whether there is a time as long as UntilIdle, and since when, from the start up to the listing, in which every shard was
+// found empty, and none was missing. A shard that was drained and has no child has only just ended, perhaps: its child may not be
+// listed yet. So it counts as empty from its end on, until a later listing shows the child. A stream that lists no shard is one
+// whose first isn't listed yet. And a write of unknown outcome may still be carried out, for as long as a request can live.
+func (t *tailer) idle(shards listing, readers map[string]*reader) (since time.Time, idle bool) {
+	if t.options.UntilIdle <= 0 || len(shards.parents) == 0 || t.mayWriteLate() {
+		return time.Time{}, false
 	}
 	since, until := t.start, shards.at
 	for shard := range shards.parents {
 		if readers[shard] == nil && !t.position.isDrained(shard) {
-			return false
+			return since, false
 		}
 	}
 	for shard, r := range readers {
@@ -157,14 +263,14 @@ func (t *tailer) idle(shards listing, readers map[string]*reader) bool {
 		}
 		from, to, empty := r.emptyBetween()
 		if !empty {
-			return false
+			return since, false
 		}
 		since = later(since, from)
 		if to.Before(until) {
 			until = to
 		}
 	}
-	return until.Sub(since) >= t.options.UntilIdle
+	return since, until.Sub(since) >= t.options.UntilIdle
 }
 
 func later(a, b time.Time) time.Time {

@@ -1,11 +1,9 @@
 package seed
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"regexp"
@@ -16,30 +14,41 @@ import (
 	"reseal/internal/atomicfile"
 	"reseal/internal/batch"
 	"reseal/internal/item"
-	"reseal/internal/refuse"
 	"reseal/internal/scan"
 	"reseal/internal/table"
 )
 
-// checkpointFormat is the first field of the file; another version of reseal that changes the format changes it too.
-const checkpointFormat = "reseal seed checkpoint 2"
+// The first field of the file; another version of reseal that changes the format changes it too. A file of the older format has no
+// stream, no begun, no item counts, no doubts and no sum.
+const (
+	formatPrefix     = "reseal seed checkpoint "
+	checkpointFormat = formatPrefix + "3"
+	olderFormat      = formatPrefix + "2"
+)
 
 // checkpointFile is the file's content. Keys are Key.ID in base64. Item contents are never in it.
 type checkpointFile struct {
 	Format    string                  `json:"format"`
 	Source    table.Identity          `json:"source"`
 	Target    table.Identity          `json:"target"`
+	Stream    string                  `json:"stream"` // ARN of the source's: one that was disabled and enabled again is another one; "": none
+	Begun     time.Time               `json:"begun"`  // when the first run started whose positions are in the file
 	Segments  int                     `json:"segments"`
 	Recheck   string                  `json:"recheck"`
+	Items     int64                   `json:"items"`    // in the pages that are done
 	Done      []scan.Range            `json:"done"`     // segments that are copied whole
 	Rejected  [][]byte                `json:"rejected"` // items that the target refused
 	Uncertain [][]byte                `json:"uncertain"`
+	Doubts    []doubt                 `json:"doubts,omitempty"`
+	Hold      bool                    `json:"hold,omitempty"`      // writes of which nothing is known may be under way: nothing is to be copied meanwhile
 	Lifetime  time.Duration           `json:"request_lifetime_ns"` // of the requests of the run that wrote the file
 	Open      map[int]json.RawMessage `json:"open,omitempty"`      // openSegment of each segment that is begun; see appendOpen
+	Sum       string                  `json:"sum,omitempty"`       // see appendSum
 }
 
 type openSegment struct {
 	After   []byte   `json:"after"`   // the page being copied starts after this key; empty: at the segment's start
+	Items   int      `json:"items"`   // of that page
 	Writing [][]byte `json:"writing"` // keys of that page: begun, perhaps written, not all re-checked
 }
 
@@ -51,6 +60,8 @@ type checkpoint struct {
 	schema  item.Schema
 	lost    *ledger
 	resumed bool
+	before  int64 // items that the runs before this one had done
+	reread  int64 // items of the pages that the run before this one had begun
 
 	mu         sync.Mutex // guards what follows
 	head       checkpointFile
@@ -58,6 +69,7 @@ type checkpoint struct {
 	doneTotal  int
 	open       map[int]json.RawMessage
 	rejected   map[string]bool // by Key.ID
+	items      int64           // of the pages that are done
 	generation int64
 
 	saving  sync.Mutex // held by the one that writes the file; guards what follows
@@ -66,186 +78,8 @@ type checkpoint struct {
 	encoded []byte // memory for it
 }
 
-// openCheckpoint loads the checkpoint that the options name, or begins a new one, and keeps it to this run until it is closed.
-// What it finds in flight goes to the ledger. The lifetime is that of this run's requests.
-func openCheckpoint(o Options, pair table.Pair, lost *ledger, lifetime time.Duration) (*checkpoint, error) {
-	recheck := RecheckAll
-	if o.Recheck == RecheckOff {
-		recheck = RecheckOff
-	}
-	c := &checkpoint{
-		path:   o.Checkpoint,
-		schema: pair.Source.Schema,
-		lost:   lost,
-		head: checkpointFile{
-			Format: checkpointFormat, Source: pair.Source.Identity(), Target: pair.Target.Identity(),
-			Segments: o.Segments, Recheck: recheck, Lifetime: lifetime,
-		},
-		done:     make([]bool, o.Segments),
-		open:     map[int]json.RawMessage{},
-		rejected: map[string]bool{},
-	}
-	if c.path == "" {
-		return c, nil
-	}
-	var err error
-	c.lock, err = atomicfile.Acquire(c.path)
-	switch {
-	case errors.Is(err, atomicfile.ErrLocked):
-		return nil, refuse.Because(err, "wait until it has ended, or give another --checkpoint", "another seed is using the checkpoint %q", c.path)
-	case err != nil:
-		return nil, c.unwritable(err)
-	}
-	if !o.Restart {
-		err = c.load()
-	}
-	if err == nil {
-		if err = c.save(); err != nil { // now, while a path that can't be written costs nothing
-			err = c.unwritable(err)
-		}
-	}
-	if err != nil {
-		c.close()
-		return nil, err
-	}
-	return c, nil
-}
-
-func (c *checkpoint) unwritable(err error) error {
-	return refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
-}
-
-// close leaves the file to others.
-func (c *checkpoint) close() {
-	if c.lock != nil {
-		c.lock.Release()
-	}
-}
-
-// checkpointSegments is the number of segments in the checkpoint that the options name; 0 if there is none to go on from, or
-// none that can be read, which openCheckpoint will tell.
-func checkpointSegments(o Options) int {
-	if o.Checkpoint == "" || o.Restart {
-		return 0
-	}
-	data, err := os.ReadFile(o.Checkpoint)
-	var file checkpointFile
-	if err != nil || json.Unmarshal(data, &file) != nil || file.Segments > scan.MaxSegments {
-		return 0
-	}
-	return max(0, file.Segments)
-}
-
-// load reads the file, if there is one, and checks that it is whole and belongs to this job.
-func (c *checkpoint) load() error {
-	data, err := os.ReadFile(c.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	const restart = "use --restart to start over, or give another --checkpoint"
-	if err != nil {
-		return refuse.Because(err, restart, "the checkpoint %q can't be read (%s)", c.path, err)
-	}
-	var file checkpointFile
-	if err := c.decode(data, &file); err != nil {
-		return refuse.Because(err, restart, "the checkpoint %q is damaged or not one of a seed (%s)", c.path, err)
-	}
-	if why := c.foreign(file); why != "" {
-		return refuse.New(restart, "the checkpoint %q belongs to another job: %s", c.path, why)
-	}
-	if err := c.adopt(file); err != nil {
-		return refuse.Because(err, restart, "the checkpoint %q is damaged (%s)", c.path, err)
-	}
-	c.resumed = true
-	return nil
-}
-
-func (c *checkpoint) decode(data []byte, file *checkpointFile) error {
-	if err := strictly(data, file); err != nil {
-		return err
-	}
-	if file.Format != checkpointFormat {
-		return fmt.Errorf("its format is not %q", checkpointFormat)
-	}
-	return nil
-}
-
-// strictly decodes JSON that has no fields but those of v, and nothing after it.
-func strictly(data []byte, v any) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(v); err != nil {
-		return err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows its end")
-	}
-	return nil
-}
-
-// foreign says in what the file's job differs from this one; "" if in nothing.
-func (c *checkpoint) foreign(file checkpointFile) string {
-	switch {
-	case file.Source != c.head.Source:
-		return "its source is " + file.Source.String() + ", this one's is " + c.head.Source.String()
-	case file.Target != c.head.Target:
-		return "its target is " + file.Target.String() + ", this one's is " + c.head.Target.String()
-	case file.Segments != c.head.Segments:
-		return fmt.Sprintf("it has %d segments, this one has %d", file.Segments, c.head.Segments)
-	case file.Recheck != c.head.Recheck:
-		return fmt.Sprintf("its recheck is %s, this one's is %s", file.Recheck, c.head.Recheck)
-	}
-	return ""
-}
-
-// adopt takes over the file's position. The keys in flight when it was written go to the ledger: what became of their writes
-// isn't known.
-func (c *checkpoint) adopt(file checkpointFile) error {
-	err := scan.EachOf(file.Done, len(c.done), func(segment int) { c.markDone(segment) })
-	if err != nil {
-		return err
-	}
-	for segment, raw := range file.Open {
-		if segment < 0 || segment >= len(c.done) || c.done[segment] {
-			return errors.New("an open segment is out of range or done")
-		}
-		var open openSegment
-		if err := strictly(raw, &open); err != nil {
-			return fmt.Errorf("read open segment: %w", err)
-		}
-		if err := c.loseAll(open.Writing); err != nil {
-			return err
-		}
-		if _, err := c.parseAfter(open); err != nil {
-			return err
-		}
-		c.open[segment] = raw
-	}
-	for _, id := range file.Rejected {
-		if _, err := c.schema.ParseKey(string(id)); err != nil {
-			return fmt.Errorf("read key: %w", err)
-		}
-		c.rejected[string(id)] = true
-	}
-	// The requests of the run before may be alive for longer than this one's.
-	c.head.Lifetime = max(c.head.Lifetime, file.Lifetime)
-	return c.loseAll(file.Uncertain)
-}
-
 // lifetime is the time after which no request can be alive any more, of this run or of those that it resumes.
 func (c *checkpoint) lifetime() time.Duration { return c.head.Lifetime }
-
-func (c *checkpoint) loseAll(ids [][]byte) error {
-	keys := make([]item.Key, len(ids))
-	for i, id := range ids {
-		var err error
-		if keys[i], err = c.schema.ParseKey(string(id)); err != nil {
-			return fmt.Errorf("read key: %w", err)
-		}
-	}
-	c.lost.add(keys)
-	return nil
-}
 
 func (c *checkpoint) parseAfter(open openSegment) (*item.Key, error) {
 	if len(open.After) == 0 {
@@ -304,7 +138,7 @@ func (c *checkpoint) begin(segment int, after *item.Key, ops []batch.Op) error {
 	if c.head.Recheck != RecheckOff {
 		writing = ops
 	}
-	raw := encodeOpen(after, writing)
+	raw := encodeOpen(after, len(ops), writing)
 	c.mu.Lock()
 	c.open[segment] = raw
 	c.mu.Unlock()
@@ -325,6 +159,13 @@ func (c *checkpoint) due() bool {
 	return time.Since(c.savedAt) >= saveInterval
 }
 
+// held says that the wait for writes of which nothing is known is over. The file isn't written: that the next page does.
+func (c *checkpoint) held() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head.Hold = false
+}
+
 // abandon says that the segment's page was left in the middle, with all uncertain keys in the ledger. The file isn't written.
 func (c *checkpoint) abandon(segment int) {
 	c.mu.Lock()
@@ -343,22 +184,25 @@ func (c *checkpoint) abandon(segment int) {
 	}
 }
 
-// advance says that the segment's pages before the given key are done. The file isn't written: the next page will do that, or a later one.
-func (c *checkpoint) advance(segment int, after item.Key) {
+// advance says that the segment's pages before the given key are done, the last of which has so many items. The file isn't written: the
+// next page will do that, or a later one.
+func (c *checkpoint) advance(segment int, after item.Key, items int) {
 	raw, err := json.Marshal(openSegment{After: []byte(after.ID())})
 	if err != nil {
 		return // what begin wrote is safe too
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.items += int64(items)
 	if _, is := c.open[segment]; is {
 		c.open[segment] = raw
 	}
 }
 
-// finish records durably that the segment is done.
-func (c *checkpoint) finish(segment int) error {
+// finish records durably that the segment is done, the last page of which has so many items.
+func (c *checkpoint) finish(segment, items int) error {
 	c.mu.Lock()
+	c.items += int64(items)
 	delete(c.open, segment)
 	c.markDone(segment)
 	c.mu.Unlock()
@@ -376,6 +220,13 @@ func (c *checkpoint) isDone(segment int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.done[segment]
+}
+
+// itemsDone is the number of items in the pages that are done.
+func (c *checkpoint) itemsDone() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.items
 }
 
 func (c *checkpoint) doneCount() int {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,6 +66,9 @@ func TestStopAndResume(t *testing.T) {
 	}
 	if before.ItemsWritten == 0 || before.ItemsWritten >= 200 {
 		t.Fatalf("interrupted after %d items", before.ItemsWritten)
+	}
+	if before.ItemsDone >= before.ItemsRead || before.ItemsDone+before.ItemsUnfinished != before.ItemsRead {
+		t.Errorf("stopped with %d of %d items done, %d not", before.ItemsDone, before.ItemsRead, before.ItemsUnfinished)
 	}
 	after := b.run()
 	b.mustBeEqual()
@@ -223,61 +227,91 @@ func TestCheckpointIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	edited := func(edit func(file map[string]any)) []byte {
-		var file map[string]any
-		if err := json.Unmarshal(good, &file); err != nil {
-			t.Fatal(err)
-		}
-		edit(file)
-		data, err := json.Marshal(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	}
+	edited := func(edit func(file map[string]any)) []byte { return editedCheckpoint(t, good, edit) }
 	writes := b.target.Count("BatchWriteItem")
-	for name, data := range map[string][]byte{
-		"torn":           good[:len(good)/2],
-		"empty":          {},
-		"not JSON":       []byte("hello"),
-		"other JSON":     []byte(`{"a":1}`),
-		"null":           []byte("null"),
-		"two":            append(append([]byte{}, good...), good...),
-		"another format": edited(func(f map[string]any) { f["format"] = "reseal seed checkpoint 1" }),
-		"another field":  edited(func(f map[string]any) { f["more"] = 1 }),
-		"another source": edited(func(f map[string]any) {
+	const anew, other, elsewhere = "--restart and then verify --repair", "use --restart to start over", "give another --checkpoint"
+	for name, c := range map[string]struct {
+		data   []byte
+		remedy string
+	}{
+		"torn":           {good[:len(good)/2], anew},
+		"empty":          {nil, anew},
+		"one bit":        {bytes.Replace(good, []byte(`"segments":4`), []byte(`"segments":5`), 1), anew},
+		"not JSON":       {[]byte("hello"), elsewhere},
+		"other JSON":     {[]byte(`{"a":1}`), elsewhere},
+		"of replicate":   {[]byte(`{"format":"reseal replicate checkpoint 1"}`), elsewhere},
+		"null":           {[]byte("null"), elsewhere},
+		"two":            {append(append([]byte{}, good...), good...), anew},
+		"another format": {edited(func(f map[string]any) { f["format"] = "reseal seed checkpoint 1" }), anew},
+		"another field":  {edited(func(f map[string]any) { f["more"] = 1 }), anew},
+		"another source": {edited(func(f map[string]any) {
 			f["source"].(map[string]any)["arn"] = "arn:aws:dynamodb:x:000000000000:table/y"
-		}),
-		"source re-made": edited(func(f map[string]any) { f["source"].(map[string]any)["created"] = "2001-01-01T00:00:00Z" }),
-		"target re-made": edited(func(f map[string]any) { f["target"].(map[string]any)["id"] = "another" }),
-		"segments":       edited(func(f map[string]any) { f["segments"] = 7 }),
-		"recheck":        edited(func(f map[string]any) { f["recheck"] = "off" }),
-		"done too far":   edited(func(f map[string]any) { f["done"] = [][]int{{0, 4}} }),
-		"done backwards": edited(func(f map[string]any) { f["done"] = [][]int{{2, 1}} }),
-		"open too far":   edited(func(f map[string]any) { f["open"] = map[string]any{"9": map[string]any{"after": "", "writing": nil}} }),
-		"open and done": edited(func(f map[string]any) {
+		}), elsewhere},
+		"another target": {edited(func(f map[string]any) {
+			f["target"].(map[string]any)["arn"] = "arn:aws:dynamodb:x:000000000000:table/y"
+		}), elsewhere},
+		"source re-made": {edited(func(f map[string]any) { f["source"].(map[string]any)["created"] = "2001-01-01T00:00:00Z" }), "seed with --restart"},
+		"target re-made": {edited(func(f map[string]any) { f["target"].(map[string]any)["id"] = "another" }), other},
+		"another stream": {edited(func(f map[string]any) { f["stream"] = "arn:another" }), "seed with --restart"},
+		"no stream":      {edited(func(f map[string]any) { f["stream"] = "" }), "seed with --restart"},
+		"segments":       {edited(func(f map[string]any) { f["segments"] = 7 }), "give --segments 7, or " + other},
+		"recheck":        {edited(func(f map[string]any) { f["recheck"] = "off" }), other},
+		"done too far":   {edited(func(f map[string]any) { f["done"] = [][]int{{0, 4}} }), anew},
+		"done backwards": {edited(func(f map[string]any) { f["done"] = [][]int{{2, 1}} }), anew},
+		"negative items": {edited(func(f map[string]any) { f["items"] = -1 }), anew},
+		"doubt":          {edited(func(f map[string]any) { f["doubts"] = []string{"more"} }), anew},
+		"open too far":   {edited(func(f map[string]any) { f["open"] = map[string]any{"9": map[string]any{"after": "", "writing": nil}} }), anew},
+		"open and done": {edited(func(f map[string]any) {
 			f["done"], f["open"] = [][]int{{1, 1}}, map[string]any{"1": map[string]any{"after": "", "writing": nil}}
-		}),
-		"position": edited(func(f map[string]any) {
+		}), anew},
+		"position": {edited(func(f map[string]any) {
 			f["done"], f["open"] = nil, map[string]any{"1": map[string]any{"after": "AAAA", "writing": nil}}
-		}),
-		"uncertain": edited(func(f map[string]any) { f["uncertain"] = []string{"AAAA"} }),
-		"rejected":  edited(func(f map[string]any) { f["rejected"] = []string{"AAAA"} }),
+		}), anew},
+		"uncertain": {edited(func(f map[string]any) { f["uncertain"] = []string{"AAAA"} }), anew},
+		"rejected":  {edited(func(f map[string]any) { f["rejected"] = []string{"AAAA"} }), anew},
 	} {
-		if err := os.WriteFile(b.options.Checkpoint, data, 0o600); err != nil {
+		if err := os.WriteFile(b.options.Checkpoint, c.data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := seed.Run(t.Context(), b.options)
-		if !refuse.Is(err) || !strings.Contains(err.Error(), "--restart") {
-			t.Errorf("%s: error %v", name, err)
-		}
-		if after, _ := readFile(b.options.Checkpoint); !bytes.Equal(after, data) {
-			t.Errorf("%s: the file was touched", name)
+		for _, restart := range []bool{false, true} {
+			if restart && c.remedy != elsewhere {
+				continue
+			}
+			o := b.options
+			o.Restart = restart
+			_, err := seed.Run(t.Context(), o)
+			if !refuse.Is(err) || !strings.Contains(err.Error(), c.remedy) || c.remedy == elsewhere && strings.Contains(err.Error(), "--restart") {
+				t.Errorf("%s: error %v, want one with %q", name, err, c.remedy)
+			}
+			if after, _ := readFile(b.options.Checkpoint); !bytes.Equal(after, c.data) {
+				t.Errorf("%s: the file was touched", name)
+			}
 		}
 	}
 	if b.target.Count("BatchWriteItem") != writes {
 		t.Error("something was written")
 	}
+}
+
+// editedCheckpoint is a checkpoint with something else in it, and the right sum.
+func editedCheckpoint(t *testing.T, good []byte, edit func(file map[string]any)) []byte {
+	t.Helper()
+	var file map[string]any
+	if err := json.Unmarshal(good, &file); err != nil {
+		t.Fatal(err)
+	}
+	delete(file, "sum")
+	edit(file)
+	format, err := json.Marshal(file["format"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(file, "format")
+	rest, err := json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seed.Sealed(fmt.Appendf(nil, `{"format":%s,%s`, format, rest[1:])) // the format comes first
 }
 
 func TestCheckpointThatCannotBeWritten(t *testing.T) {

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"strconv"
@@ -19,6 +22,7 @@ func (c *checkpoint) encode() ([]byte, int64, error) {
 	defer c.mu.Unlock()
 	keys, _ := c.lost.snapshot() // under the lock: a page is abandoned only after its keys are in the ledger
 	file := c.head
+	file.Items = c.items
 	file.Done = scan.Ranges(c.done)
 	file.Uncertain = make([][]byte, len(keys))
 	for i, key := range keys {
@@ -32,7 +36,7 @@ func (c *checkpoint) encode() ([]byte, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	c.encoded = appendOpen(c.encoded[:0], data, c.open)
+	c.encoded = appendSum(appendOpen(c.encoded[:0], data, c.open))
 	return c.encoded, c.generation, nil
 }
 
@@ -56,8 +60,29 @@ func appendOpen(dst, data []byte, open map[int]json.RawMessage) []byte {
 	return append(data, '}', '}')
 }
 
+// sumField is the last field of the file.
+const sumField = `,"sum":"`
+
+// appendSum appends the sum to a file without one, a JSON object: the CRC-32C of what precedes the field, in hexadecimal.
+func appendSum(data []byte) []byte {
+	data = data[:len(data)-1]
+	return fmt.Appendf(data, `%s%08x"}`, sumField, crc32.Checksum(data, castagnoli))
+}
+
+// checkSum tells whether the file ends with the sum of what precedes it.
+func checkSum(data []byte) error {
+	data = bytes.TrimRight(data, "\n")
+	at := bytes.LastIndex(data, []byte(sumField))
+	if at < 0 || !bytes.Equal(data, appendSum(append(bytes.Clone(data[:at]), '}'))) {
+		return errors.New("its sum is wrong")
+	}
+	return nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // encodeOpen encodes an openSegment as package json would, for a page of thousands of keys at each of which that would halt.
-func encodeOpen(after *item.Key, writing []batch.Op) json.RawMessage {
+func encodeOpen(after *item.Key, items int, writing []batch.Op) json.RawMessage {
 	size := 64
 	if after != nil {
 		size += base64.StdEncoding.EncodedLen(len(after.ID()))
@@ -70,7 +95,8 @@ func encodeOpen(after *item.Key, writing []batch.Op) json.RawMessage {
 		id = append(id, after.ID()...)
 	}
 	raw := append(make([]byte, 0, size), `{"after":"`...)
-	raw = append(base64.StdEncoding.AppendEncode(raw, id), `","writing":`...)
+	raw = append(base64.StdEncoding.AppendEncode(raw, id), `","items":`...)
+	raw = append(strconv.AppendInt(raw, int64(items), 10), `,"writing":`...)
 	if writing == nil {
 		return append(raw, `null}`...)
 	}

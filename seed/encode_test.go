@@ -22,7 +22,7 @@ func TestEncodeOpen(t *testing.T) {
 	}
 	for n := range len(keys) + 1 {
 		for _, after := range []*item.Key{nil, &keys[1]} {
-			open := openSegment{After: []byte{}}
+			open := openSegment{After: []byte{}, Items: 7 * n}
 			if after != nil {
 				open.After = []byte(after.ID())
 			}
@@ -35,7 +35,7 @@ func TestEncodeOpen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := encodeOpen(after, ops); string(got) != string(want) {
+			if got := encodeOpen(after, 7*n, ops); string(got) != string(want) {
 				t.Errorf("%s, want %s", got, want)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 // maxLost is how many uncertain keys may gather before they are settled in the middle of the run, to bound the memory.
 const maxLost = 20_000
 
-// ledger holds the keys with a write of unknown outcome: the uncertain list of the design.
+// ledger holds the keys with a write of unknown outcome: see "Writes whose answer was lost" in internal/converge
 type ledger struct {
 	mu   sync.Mutex
 	keys map[string]lostKey

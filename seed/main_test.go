@@ -37,13 +37,19 @@ type bench struct {
 // optionally, the sort key of the given definition.
 func newBench(t *testing.T, items []attrs, sortKey ...string) *bench {
 	t.Helper()
-	b := &bench{t: t, db: testkit.Client(testkit.Engine(t))}
-	b.source, b.target = testkit.NewProxy(t, testkit.Engine(t)), testkit.NewProxy(t, testkit.Engine(t))
 	spec := testkit.TableSpec{Hash: "k:S"}
 	if len(sortKey) > 0 {
 		spec.Range = sortKey[0]
 	}
-	source, target := testkit.CreateTable(t, b.db, spec), testkit.CreateTable(t, b.db, spec)
+	return benchOf(t, items, spec, spec)
+}
+
+// benchOf is newBench with tables of other kinds.
+func benchOf(t *testing.T, items []attrs, sourceSpec, targetSpec testkit.TableSpec) *bench {
+	t.Helper()
+	b := &bench{t: t, db: testkit.Client(testkit.Engine(t))}
+	b.source, b.target = testkit.NewProxy(t, testkit.Engine(t)), testkit.NewProxy(t, testkit.Engine(t))
+	source, target := testkit.CreateTable(t, b.db, sourceSpec), testkit.CreateTable(t, b.db, targetSpec)
 	testkit.Fill(t, b.db, source, items)
 	testkit.EnableStream(t, b.db, source, types.StreamViewTypeNewAndOldImages)
 	b.options = seed.Options{

@@ -180,3 +180,29 @@ func TestPacePartitions(t *testing.T) {
 		t.Errorf("result %+v", r)
 	}
 }
+
+// An application that uses 60 % of a provisioned table hardly notices a seed without a limit of its own: less than one in 1,000 of its
+// requests is throttled, by the same server that meters the seed's.
+func TestPaceLeavesTheApplicationItsRoom(t *testing.T) {
+	const provisioned, used = 600, 360
+	for range 3 { // a busy machine sends requests late, and then at once
+		b := benchOf(t, sized("item", 20_000, 1000), testkit.TableSpec{Hash: "k:S", Provisioned: [2]int64{provisioned, provisioned}}, testkit.TableSpec{Hash: "k:S"})
+		b.options.Segments = 16
+		b.options.RequestTimeout = 20 * time.Second
+		meter := testkit.NewMeter(testkit.Limits{Read: provisioned})
+		b.source.Use(meter.Hook)
+		var keys []attrs
+		for i := range 1000 {
+			keys = append(keys, testkit.Item("k", fmt.Sprintf("item-%06d", i)))
+		}
+		application := testkit.StartReading(t, testkit.Client(b.source.URL), b.options.SourceTable, used, keys)
+		r := b.run()
+		all, throttled := application.Stop()
+		b.mustBeEqual()
+		t.Logf("%.1f s; %d of %d requests of the application throttled, %d of the seed's; %+v", r.ElapsedSeconds, throttled, all, r.Throttled, r.ReadLimit)
+		if float64(all) > 0.9*used*r.ElapsedSeconds && r.ReadLimit.Slowed > 0 && throttled*1000 < all {
+			return
+		}
+	}
+	t.Error("three times, too many requests of the application were throttled, or the seed and it never met")
+}

@@ -183,9 +183,9 @@ func (r *run) extrapolate(e *Estimate, s sampled) {
 // served is the units a second that a table gives at the limiter's rate: no more than are provisioned, if any are.
 func served(limiter *capacity.Limiter, provisioned float64) float64 {
 	if provisioned > 0 {
-		return min(limiter.Rate(), provisioned)
+		return min(limiter.Limit(), provisioned)
 	}
-	return limiter.Rate()
+	return limiter.Limit()
 }
 
 // notes are the warnings that matter before a seed.
@@ -216,9 +216,9 @@ func plural(n int, one, many string) string {
 func (r *run) limitNotes() []string {
 	var notes []string
 	provisionedOnly := func(limiter *capacity.Limiter, provisioned float64, what string) {
-		if provisioned > 0 && limiter.Rate() > provisioned {
+		if provisioned > 0 && limiter.Limit() > provisioned {
 			notes = append(notes, fmt.Sprintf("the limit of %.0f %s is more than the %.0f provisioned, which the time is reckoned with: it would be throttled",
-				limiter.Rate(), what, provisioned))
+				limiter.Limit(), what, provisioned))
 		}
 	}
 	provisionedOnly(r.reads, capacity.ProvisionedReads(r.pair.Source.Raw), "read units a second")
@@ -230,7 +230,7 @@ func (r *run) limitNotes() []string {
 	case !limited:
 		notes = append(notes, fmt.Sprintf("the target is on demand and serves %.0f write units a second at the start; reseal finds out what it can take, "+
 			"and setting its warm throughput before saves that time", warm))
-	case r.writes.Rate() > warm:
+	case r.writes.Limit() > warm:
 		notes = append(notes, fmt.Sprintf("the target is on demand and serves %.0f write units a second at the start, which is less than the limit: "+
 			"it is throttled until it has grown, unless its warm throughput is set before", warm))
 	}

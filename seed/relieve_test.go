@@ -37,7 +37,7 @@ func TestUncertainKeysAreSettledOnce(t *testing.T) {
 	schema := item.Schema{Hash: item.KeyAttribute{Name: "k", Type: types.ScalarAttributeTypeS}}
 	source, target := &emptyTable{}, &emptyTable{}
 	limiter := capacity.NewLimiter(0)
-	r := &run{lost: newLedger(), relieving: make(chan struct{}, 1), converge: &converge.Converger{
+	r := &run{lost: newLedger(), reads: limiter, settling: limiter, relieving: make(chan struct{}, 1), converge: &converge.Converger{
 		Source:  &batch.Reader{API: source, Table: "t", Schema: schema, Limiter: limiter},
 		Target:  &batch.Reader{API: target, Table: "t", Schema: schema, Limiter: limiter},
 		Writer:  &batch.Writer{API: target, Table: "t", Schema: schema, Limiter: limiter},

@@ -101,6 +101,16 @@ type Progress struct {
 	Throttled               int64
 	SegmentsDone, Segments  int
 	Elapsed                 time.Duration
+
+	ItemsResumed int64 // items that the runs which this one resumes had done for good; those of an older version's are not counted
+	ItemsDone    int64 // items done for good, ItemsResumed included: a run that resumes this one doesn't read them again
+
+	Uncertain    int64     // keys with a write whose answer was lost: they are settled before the seed is done
+	WaitingUntil time.Time // not zero: until then the run only waits, since a lost write may still be carried out
+	Settling     bool      // the uncertain keys are being read from both tables, and put right
+
+	ReadLimit, WriteLimit       float64 // units a second that the source's reads and the target's writes are held to at present; 0: none
+	LimitedReads, LimitedWrites float64 // units that count against them: of the source only, and of the table or index that takes most
 }
 
 // Result is what a seed did, in this run.
@@ -122,6 +132,21 @@ type Result struct {
 	IndexWriteUnits map[string]float64 `json:"index_write_units,omitempty"` // the part of write_units of each index
 	LeastReadUnits  float64            `json:"least_read_units"`            // what the items read cost at the least: see leastReads
 	LeastWriteUnits float64            `json:"least_write_units"`           // likewise the items written, without indexes
+
+	ItemsDone       int64   `json:"items_done"`        // items done for good, also by the runs that this one resumes: see Progress.ItemsDone
+	ItemsUnfinished int64   `json:"items_unfinished"`  // of ItemsRead: a run that resumes this one reads them again
+	ItemsReread     int64   `json:"items_reread"`      // of ItemsRead at the most: the run before this one had read them, and not finished
+	ItemsSettled    int64   `json:"items_settled"`     // keys with a lost write, or one under way in a run before, that were read from both tables
+	SettleReadUnits float64 `json:"settle_read_units"` // of ReadUnits, for ItemsSettled; about, where they were settled in mid-run
+
+	ReadLimit  capacity.Taken `json:"read_limit"`  // what the reads of the source were held to
+	WriteLimit capacity.Taken `json:"write_limit"` // likewise the writes to the target
+
+	// Begun is when the first of the runs started that this one resumes, RFC 3339; "" if a run of an older version was. Since then the
+	// replication must have missed no change.
+	Begun string `json:"begun,omitempty"`
+
+	Doubts []string `json:"doubts,omitempty"` // why the target may hold items that the source no longer has: see ErrLeftovers
 }
 
 // progressInterval is how often Options.Progress is called.
@@ -151,15 +176,22 @@ type run struct {
 
 	rejecting                sync.Mutex // held while Options.Reject is called
 	read, written            atomic.Int64
+	waiting                  atomic.Int64 // Progress.WaitingUntil, in Unix nanoseconds; 0: it doesn't wait
+	inSettle                 atomic.Bool
+	settled                  atomic.Int64 // keys
+	settleReads              atomic.Int64 // half units
 	bytes                    atomic.Int64 // of the items read
 	leastChecks, leastWrites atomic.Int64 // units of one consistent read and one write of each item read
 }
 
 // Run seeds the target. It returns a *refuse.Error (exit status 2) if it did nothing, the context's error if it was stopped
-// (with the checkpoint saved), and another error if it failed on the way; the result then says how far it came.
+// (with the checkpoint saved), and another error if it failed on the way; the result then says how far it came. ErrRejected and
+// ErrLeftovers say that everything was done but for what they tell; table.ErrChanged, that a table or the source's stream was replaced
+// meanwhile: what was copied is worth nothing then, and the run can't be resumed.
 //
 // Each segment is one loop: read a page; note its keys in the checkpoint; write and re-check its batches; next page. When all
-// segments are read, the keys with a lost write are settled, and only then is the seed done and the checkpoint removed.
+// segments are read, the keys with a lost write are settled, both tables are described again, and only then is the seed done and the
+// checkpoint removed.
 func Run(ctx context.Context, options Options) (Result, error) {
 	r, err := prepare(ctx, options)
 	if err != nil {
@@ -167,16 +199,18 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	}
 	defer r.position.close()
 	stop := ticker.Report(progressInterval, options.Progress, r.progress)
-	err = r.copy(ctx)
+	err = r.watched(ctx, r.copy)
 	r.crew.dismiss()
 	stop()
-	if err == nil {
-		err = r.position.remove()
-		if rejected := r.position.rejections(); err == nil && rejected > 0 {
-			err = fmt.Errorf("%w: %d of them", ErrRejected, rejected)
-		}
-	} else {
-		err = errors.Join(err, r.position.save())
+	if err != nil {
+		return r.result(), errors.Join(err, r.position.save())
+	}
+	err = r.position.remove()
+	if rejected := r.position.rejections(); err == nil && rejected > 0 {
+		err = fmt.Errorf("%w: %d of them", ErrRejected, rejected)
+	}
+	if left := r.position.leftovers(); left != nil {
+		err = errors.Join(err, left)
 	}
 	return r.result(), err
 }
@@ -251,7 +285,7 @@ func (r *run) autoSegments() int {
 		return n
 	}
 	bySize := int(r.pair.Source.Bytes / segmentBytes)
-	byBudget := int(math.Ceil(r.writes.Rate() / segmentWriteUnits))
+	byBudget := int(math.Ceil(r.writes.Limit() / segmentWriteUnits))
 	return min(mostAutoSegments, max(4, bySize, byBudget))
 }
 
@@ -309,6 +343,12 @@ const pageMemory = 14 << 20
 const maxActiveSegments = 32
 
 func (r *run) copy(ctx context.Context) error {
+	if r.position.head.Hold {
+		if err := r.wait(ctx, time.Now().Add(r.lifetime)); err != nil {
+			return err
+		}
+		r.position.held()
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	for number := range scan.Spread(r.options.Segments) {
 		if r.position.isDone(number) {
@@ -325,54 +365,14 @@ func (r *run) copy(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return r.settle(ctx)
-}
-
-// settle puts right all keys with a lost write.
-func (r *run) settle(ctx context.Context) error {
-	for r.lost.len() > 0 {
-		if err := r.settleSome(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// relieve settles in the middle of the run, if too many keys have gathered. Only one segment at a time does: if two settled the
-// same key, the first to end would take it off the list while the second may be about to write it, and a process that is killed
-// then would leave nothing that tells of it.
-func (r *run) relieve(ctx context.Context) error {
-	if r.lost.len() <= maxLost {
-		return nil
-	}
-	select {
-	case r.relieving <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-r.relieving }()
-	if r.lost.len() <= maxLost { // another segment has done it meanwhile
-		return nil
-	}
-	return r.settleSome(ctx)
-}
-
-// settleSome puts right the keys that are on the list now, when none of their requests can be alive any more.
-func (r *run) settleSome(ctx context.Context) error {
-	keys, last := r.lost.snapshot()
-	if err := call.Sleep(ctx, time.Until(last.Add(r.lifetime))); err != nil {
+	if err := r.settle(ctx); err != nil {
 		return err
 	}
-	again, err := r.converge.Settle(ctx, keys)
-	r.lost.add(again)
-	if err == nil {
-		r.lost.settled(keys, last)
-	}
-	return err
+	return r.confirm(ctx)
 }
 
 func (r *run) progress() Progress {
-	return Progress{
+	p := Progress{
 		ItemsRead:     r.read.Load(),
 		ItemsWritten:  r.written.Load(),
 		ItemsExpected: r.pair.Source.Items,
@@ -382,7 +382,19 @@ func (r *run) progress() Progress {
 		SegmentsDone:  r.position.doneCount(),
 		Segments:      r.options.Segments,
 		Elapsed:       time.Since(r.start),
+		ItemsResumed:  r.position.before,
+		ItemsDone:     r.position.itemsDone(),
+		ReadLimit:     r.reads.Rate(),
+		WriteLimit:    r.writes.Rate(),
+		LimitedReads:  r.reads.Limited(),
+		LimitedWrites: r.writes.Limited(),
+		Uncertain:     int64(r.lost.len()),
+		Settling:      r.inSettle.Load(),
 	}
+	if then := r.waiting.Load(); then != 0 {
+		p.WaitingUntil = time.Unix(0, then)
+	}
+	return p
 }
 
 func (r *run) throttled() int64 {
@@ -390,7 +402,8 @@ func (r *run) throttled() int64 {
 }
 
 func (r *run) result() Result {
-	return Result{
+	done := r.position.itemsDone()
+	result := Result{
 		Source:         r.options.SourceTable,
 		Target:         r.options.TargetTable,
 		Segments:       r.options.Segments,
@@ -408,7 +421,20 @@ func (r *run) result() Result {
 		IndexWriteUnits: r.writes.UsedByIndex(),
 		LeastReadUnits:  r.leastReads(),
 		LeastWriteUnits: float64(r.leastWrites.Load()),
+
+		ReadLimit:       r.reads.Taken(),
+		WriteLimit:      r.writes.Taken(),
+		ItemsDone:       done,
+		ItemsUnfinished: r.read.Load() - (done - r.position.before),
+		ItemsReread:     min(r.position.reread, r.read.Load()),
+		ItemsSettled:    r.settled.Load(),
+		SettleReadUnits: r.settling.Used() + float64(r.settleReads.Load())/2,
+		Doubts:          r.position.doubts(),
 	}
+	if begun := r.position.head.Begun; !begun.IsZero() {
+		result.Begun = begun.Format(time.RFC3339)
+	}
+	return result
 }
 
 // leastReads is the least that reading the items could cost: one Scan of their bytes, 0.5 units for 4 KB, and one consistent

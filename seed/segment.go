@@ -70,7 +70,7 @@ func (r *run) segment(ctx context.Context, number int) error {
 			return err
 		}
 		if next == nil {
-			return r.position.finish(number)
+			return nil
 		}
 		after = next
 		if err := r.relieve(ctx); err != nil {
@@ -79,7 +79,7 @@ func (r *run) segment(ctx context.Context, number int) error {
 	}
 }
 
-// step copies the page after the given key and returns where the next one starts; nil: the segment is at its end.
+// step copies the page after the given key and returns where the next one starts; nil: the segment was at its end, and is done.
 func (r *run) step(ctx context.Context, s *segment, after *item.Key) (*item.Key, error) {
 	place, err := r.room.Enter(ctx, s.slow)
 	if err != nil {
@@ -99,9 +99,10 @@ func (r *run) step(ctx context.Context, s *segment, after *item.Key) (*item.Key,
 			return nil, wrapSegment(s.number, err)
 		}
 	}
-	if page.Next != nil {
-		r.position.advance(s.number, *page.Next)
+	if page.Next == nil {
+		return nil, r.position.finish(s.number, len(ops))
 	}
+	r.position.advance(s.number, *page.Next, len(ops))
 	return page.Next, nil
 }
 

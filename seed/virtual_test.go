@@ -55,8 +55,10 @@ type virtual struct {
 	items   []attrs
 	numbers map[string]int // of the items, by key
 	sizes   []int
-	bounds  []int // where each segment starts, and the end; nil: they are even
-	hot     int   // items from here on are in a partition of their own, the others are spread over the other partitions
+	bounds  []int                                                  // where each segment starts, and the end; nil: they are even
+	stream  func(sinceStart time.Duration) (arn string, err error) // the source's, as DescribeTable tells it; nil: always the same
+	given   types.ProvisionedThroughputDescription
+	hot     int // items from here on are in a partition of their own, the others are spread over the other partitions
 
 	mu            sync.Mutex
 	read, write   tokens
@@ -64,14 +66,16 @@ type virtual struct {
 	written       map[string]bool
 	perSecond     []float64 // units of what is limited
 	start, last   time.Time
+	begun         time.Time // first described
 	all, refused  int
 	cold          time.Time // when the last item before hot was written
 	inFlight, top int
 }
 
-// tokens is a bucket that holds the units of one second; a rate of zero is no limit.
+// tokens is a bucket that holds the units of one second, or of more; a rate of zero is no limit.
 type tokens struct {
 	rate, left float64
+	seconds    float64 // of which it holds the units; 0: one
 	at         time.Time
 }
 
@@ -79,11 +83,11 @@ func (b *tokens) open() bool {
 	if b.rate == 0 {
 		return true
 	}
-	now := time.Now()
+	now, most := time.Now(), b.rate*max(1, b.seconds)
 	if b.at.IsZero() {
-		b.left, b.at = b.rate, now
+		b.left, b.at = most, now
 	}
-	b.left = min(b.rate, b.left+b.rate*now.Sub(b.at).Seconds())
+	b.left = min(most, b.left+b.rate*now.Sub(b.at).Seconds())
 	b.at = now
 	return b.left > 0
 }
@@ -141,14 +145,25 @@ func (v *virtual) admitRead(units float64) error {
 }
 
 func (v *virtual) DescribeTable(_ context.Context, in *dynamodb.DescribeTableInput, _ ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error) {
-	made := time.Unix(1, 0)
+	made, stream := time.Unix(1, 0), "stream"
+	if v.stream != nil {
+		v.mu.Lock()
+		if v.begun.IsZero() {
+			v.begun = time.Now()
+		}
+		v.mu.Unlock()
+		var err error
+		if stream, err = v.stream(time.Since(v.begun)); err != nil {
+			return nil, err
+		}
+	}
 	return &dynamodb.DescribeTableOutput{Table: &types.TableDescription{
 		TableName: in.TableName, TableArn: aws.String("arn:aws:dynamodb:us-east-1:000000000000:table/" + *in.TableName), CreationDateTime: &made,
-		TableStatus:          types.TableStatusActive,
+		TableStatus: types.TableStatusActive, ProvisionedThroughput: &v.given,
 		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("k"), KeyType: types.KeyTypeHash}},
 		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("k"), AttributeType: types.ScalarAttributeTypeS}},
 		StreamSpecification:  &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewImage},
-		LatestStreamArn:      aws.String("stream"),
+		LatestStreamArn:      &stream,
 		SSEDescription:       &types.SSEDescription{SSEType: types.SSETypeKms, Status: types.SSEStatusEnabled},
 	}}, nil
 }

@@ -56,24 +56,28 @@ type FingerprintProgress struct {
 	Items     int64
 	Expected  int64 // the table's ItemCount, up to six hours old
 	ReadUnits float64
+	ReadLimit float64 // units a second that the reads are held to at present; 0: none
 	Throttled int64
 	Elapsed   time.Duration
 }
 
 // TableFingerprint stands for the items of a table, in no order: two tables with the same items have the same, at the same secret.
 type TableFingerprint struct {
-	Table          string   `json:"table"`
-	Items          int64    `json:"items"`
-	Fingerprint    string   `json:"fingerprint"` // 64 hexadecimal digits
-	Keyed          bool     `json:"keyed"`       // with a secret
-	Expired        int64    `json:"expired"`     // items that were left out, since their time to live had passed
-	ExpiredBy      []string `json:"expired_by"`  // attributes
-	AsOf           string   `json:"as_of"`       // when they had to have expired: RFC 3339, UTC
-	TimeToLive     string   `json:"time_to_live"`
-	BeganAt        string   `json:"began_at"` // when the scans began, by the service's clock: likewise
-	ReadUnits      float64  `json:"read_units"`
-	Throttled      int64    `json:"throttled"`
-	ElapsedSeconds float64  `json:"elapsed_seconds"`
+	Table       string   `json:"table"`
+	Items       int64    `json:"items"`
+	Fingerprint string   `json:"fingerprint"` // 64 hexadecimal digits
+	Keyed       bool     `json:"keyed"`       // with a secret
+	Expired     int64    `json:"expired"`     // items that were left out, since their time to live had passed
+	ExpiredBy   []string `json:"expired_by"`  // attributes
+	AsOf        string   `json:"as_of"`       // when they had to have expired: RFC 3339, UTC
+	TimeToLive  string   `json:"time_to_live"`
+	BeganAt     string   `json:"began_at"` // when the scans began, by the service's clock: likewise
+	ReadUnits   float64  `json:"read_units"`
+	Throttled   int64    `json:"throttled"`
+
+	ReadLimit capacity.Taken `json:"read_limit"` // what the reads were held to
+
+	ElapsedSeconds float64 `json:"elapsed_seconds"`
 }
 
 // fingerprint is one in the making.
@@ -122,11 +126,8 @@ func prepareFingerprint(ctx context.Context, o FingerprintOptions) (*fingerprint
 	if o.Secret != nil && len(o.Secret) == 0 {
 		return nil, refuse.New("give one, or leave it out for a fingerprint without", "the secret is empty")
 	}
-	info, err := table.Describe(ctx, o.API, table.OnlyTable, o.Table)
+	info, err := table.Await(ctx, o.API, table.OnlyTable, o.Table)
 	if err != nil {
-		return nil, err
-	}
-	if err := info.CheckActive(); err != nil {
 		return nil, err
 	}
 	policy := call.Policy{Timeout: o.RequestTimeout}
@@ -246,7 +247,7 @@ func (p *fingerprint) keyed(digest item.Digest) item.Digest {
 
 func (p *fingerprint) progress() FingerprintProgress {
 	return FingerprintProgress{
-		Items: p.read.Load(), Expected: p.info.Items, ReadUnits: p.limiter.Used(), Throttled: p.limiter.Throttled(), Elapsed: time.Since(p.start),
+		Items: p.read.Load(), Expected: p.info.Items, ReadUnits: p.limiter.Used(), ReadLimit: p.limiter.Rate(), Throttled: p.limiter.Throttled(), Elapsed: time.Since(p.start),
 	}
 }
 
@@ -258,6 +259,6 @@ func (p *fingerprint) result() TableFingerprint {
 	return TableFingerprint{
 		Table: p.options.Table, Items: p.read.Load() - p.expired.Load(), Fingerprint: p.sum.String(), Keyed: p.options.Secret != nil,
 		Expired: p.expired.Load(), ExpiredBy: by, AsOf: p.options.AsOf.UTC().Format(time.RFC3339), TimeToLive: p.expiry.setting, BeganAt: instant(p.began),
-		ReadUnits: p.limiter.Used(), Throttled: p.limiter.Throttled(), ElapsedSeconds: time.Since(p.start).Seconds(),
+		ReadUnits: p.limiter.Used(), Throttled: p.limiter.Throttled(), ReadLimit: p.limiter.Taken(), ElapsedSeconds: time.Since(p.start).Seconds(),
 	}
 }

@@ -164,8 +164,14 @@ func TestFingerprintRefusals(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-	ts.sourceProxy.Use(describing(func(table object) { table["TableStatus"] = "UPDATING" }))
-	if _, err := ts.fingerprintOf(t.Context(), ts.source); !refuse.Is(err) || !strings.Contains(err.Error(), "is UPDATING: wait until it is ACTIVE") {
+	ts.sourceProxy.Use(describing(func(table object) { table["TableStatus"] = "DELETING" }))
+	if _, err := ts.fingerprintOf(t.Context(), ts.source); !refuse.Is(err) || !strings.Contains(err.Error(), "is DELETING: give another table") {
+		t.Error(err)
+	}
+	ts.sourceProxy.Use(describing(func(table object) { table["TableStatus"] = "UPDATING" })) // it is waited for, and nothing is read until then
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if _, err := ts.fingerprintOf(table.OnWaiting(ctx, func(table.Waiting) { cancel() }), ts.source); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if n := ts.requests(); n > 0 {

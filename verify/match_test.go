@@ -114,7 +114,7 @@ func TestPagesOfTheEngine(t *testing.T) {
 	}
 }
 
-// TestResultFields holds the names that scripts rely on (the design's section 6). More may be added.
+// TestResultFields holds the names that scripts rely on. More may be added.
 func TestResultFields(t *testing.T) {
 	t.Parallel()
 	ts := numbered(t, 3)

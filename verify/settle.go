@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"reseal/internal/batch"
 	"reseal/internal/call"
 	"reseal/internal/item"
 
@@ -170,12 +171,12 @@ func (s *settlement) lookAt(ctx context.Context, chunk []*candidate) error {
 	for i, c := range chunk {
 		keys[i] = c.key
 	}
-	sources, err := s.run.source.reader.Read(ctx, keys, float64(len(keys)))
+	sources, err := s.run.source.reader.Read(ctx, keys, batch.Unknown)
 	if err != nil {
 		return fmt.Errorf("read source: %w", err)
 	}
 	seen := time.Now()
-	targets, err := s.run.target.reader.Read(ctx, keys, float64(len(keys)))
+	targets, err := s.run.target.reader.Read(ctx, keys, batch.Unknown)
 	if err != nil {
 		return fmt.Errorf("read target: %w", err)
 	}

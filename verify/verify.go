@@ -86,6 +86,7 @@ type Progress struct {
 	Waiting                        int64 // items that have not matched, yet
 	Settling                       bool  // the scans are done, the differences are looked at
 	ReadUnits                      float64
+	ReadLimit                      float64 // units a second that the reads of both tables together are held to at present; 0: none
 	Throttled                      int64
 	Elapsed                        time.Duration
 }
@@ -121,6 +122,9 @@ type Result struct {
 	Configuration     []Setting `json:"configuration"` // what differs, or could not be checked, beside the items
 	Encryption        string    `json:"encryption"`    // of the target: "KMS" or "AWS_OWNED"
 	ElapsedSeconds    float64   `json:"elapsed_seconds"`
+
+	SourceLimit capacity.Taken `json:"source_limit"` // what the reads of the source were held to
+	TargetLimit capacity.Taken `json:"target_limit"` // likewise of the target
 
 	// BeganAt is when the scans began, RFC 3339, UTC, by the source's clock: each item was seen some time after that.
 	BeganAt string `json:"began_at"`
@@ -335,6 +339,7 @@ func (r *run) finish() Result {
 	result.SourceFingerprint, result.TargetFingerprint = sum.Plus(r.source.sum).String(), sum.Plus(r.target.sum).String()
 	result.ReadUnits = r.source.limiter.Used() + r.target.limiter.Used()
 	result.WriteUnits = r.writes.Used()
+	result.SourceLimit, result.TargetLimit = r.source.limiter.Taken(), r.target.limiter.Taken()
 	result.Throttled = r.throttled()
 	result.SourceExpired, result.TargetExpired = r.source.expired.Load(), r.target.expired.Load()
 	result.ExpiredBy = r.expiry.String()
@@ -360,6 +365,7 @@ func (r *run) progress() Progress {
 		SourceExpected: int64(share * float64(r.pair.Source.Items)), TargetExpected: int64(share * float64(r.pair.Target.Items)),
 		Waiting: r.join.waiting(), Settling: settling,
 		ReadUnits: r.source.limiter.Used() + r.target.limiter.Used(),
+		ReadLimit: r.source.limiter.Rate() + r.target.limiter.Rate(),
 		Throttled: r.throttled(), Elapsed: time.Since(r.start),
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"reseal/internal/prepare"
 	"reseal/internal/test/testkit"
-	"reseal/replicate/prepare"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )

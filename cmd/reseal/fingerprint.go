@@ -57,7 +57,7 @@ the same --as-of.`,
 		o.API, o.Table = handle.DB, handle.Table
 		o.ReadUnits, o.ReadShare = readUnits.units, readUnits.share
 		o.KeepExpired, o.ExpiredBy = !ignoreExpired, expiredBy
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		progress := j.progress(cmd, "")
 		o.Progress = progress.fingerprint
 		result, err := verify.Fingerprint(cmd.Context(), o)
 		progress.finish()
@@ -134,6 +134,7 @@ func printFingerprint(out io.Writer, r verify.TableFingerprint) error {
 		"expired", fmt.Sprintf("%s (left out, %s as of %s; time to live: %s)", count(r.Expired), by, r.AsOf, r.TimeToLive),
 		"scans began", r.BeganAt,
 		"read units", units(r.ReadUnits),
+		"read limit", taken(r.ReadLimit),
 		"time", seconds(r.ElapsedSeconds),
 	)
 }

@@ -42,7 +42,54 @@ func flagError(cmd *cobra.Command, err error) error {
 			return refuse.Because(err, remedy, "--%s %q is not understood", flag.Name, invalid.GetValue())
 		}
 	}
-	return refuse.Because(err, seeHelp(cmd), "%s", err)
+	meant := ""
+	if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if like := nearest(unknown.GetSpecifiedName(), names); like != "" {
+			meant = "did you mean --" + like + "? "
+		}
+	}
+	return refuse.Because(err, meant+seeHelp(cmd), "%s", err)
+}
+
+// nearest is the name that was probably meant by one that there isn't; "" if none is near. Names that only begin like it are near, too.
+func nearest(typed string, names []string) string {
+	best, least := "", min(3, (len(typed)+1)/2) // the first distance that is too far
+	for _, name := range names {
+		distance := edits(strings.ToLower(typed), name)
+		if len(typed) >= 3 && strings.HasPrefix(name, strings.ToLower(typed)) {
+			distance = min(distance, 1)
+		}
+		if distance < least {
+			best, least = name, distance
+		}
+	}
+	return best
+}
+
+// edits is how many letters must be put in, taken out, replaced or swapped with the next one to make one word of another
+// (optimal string alignment distance).
+func edits(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := last[j]
+			if a[i] != b[j] {
+				replaced++
+			}
+			row[j+1] = min(replaced, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
 }
 
 // textFlag is any text; help shows its kind.

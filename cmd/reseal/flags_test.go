@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// sides are the flags, with their defaults, that all commands on two tables have (DESIGN section 6).
+// sides are the flags, with their defaults, that all commands on two tables have.
 var sides = map[string]string{
 	"source": "", "target": "", "region": "", "profile": "", "endpoint-url": "",
 	"source-region": "", "source-profile": "", "source-role-arn": "", "source-endpoint-url": "",
@@ -35,7 +35,7 @@ func TestFlags(t *testing.T) {
 			"price-write-million": "0.625", "price-read-million": "0.125", "price-write-unit-hour": "0.00065", "price-read-unit-hour": "0.00013",
 		}),
 		"replicate": with(map[string]string{
-			"from": "trim-horizon", "until-idle": "0s", "checkpoint": "", "restart": "false", "on-poison": "block", "dead-letter-queue": "",
+			"from": "trim-horizon", "until-idle": "0s", "give-up": "0s", "checkpoint": "", "restart": "false", "on-poison": "block", "dead-letter-queue": "",
 		}),
 		"verify": with(map[string]string{
 			"segments": "16", "read-units": "", "settle": "30s", "max-memory": "256MiB", "repair": "false", "report": "",
@@ -190,5 +190,24 @@ func TestChoiceFlag(t *testing.T) {
 	}
 	if err := f.Parse([]string{"--color", "green"}); err != nil || value != "green" {
 		t.Errorf("green: %v, %q", err, value)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	names := []string{"seed", "verify", "replicate", "prepare", "segments", "source", "restart", "rejects"}
+	for typed, want := range map[string]string{
+		"sed": "seed", "seeed": "seed", "esed": "seed", "SEED": "seed", "verfiy": "verify", "rep": "replicate", "prep": "prepare",
+		"segmets": "segments", "sgments": "segments", "soruce": "source", "restrat": "restart",
+		"": "", "x": "", "nosuch": "", "bogus": "", "se": "", "destroy": "", "größe": "",
+	} {
+		if got := nearest(typed, names); got != want {
+			t.Errorf("%q: %q, want %q", typed, got, want)
+		}
+	}
+	for words, want := range map[[2]string]int{{"", ""}: 0, {"", "abc"}: 3, {"abc", ""}: 3, {"abc", "acb"}: 1, {"abc", "abcd"}: 1, {"kitten", "sitting"}: 3} {
+		if got := edits(words[0], words[1]); got != want {
+			t.Errorf("%q: %d, want %d", words, got, want)
+		}
 	}
 }

@@ -71,6 +71,18 @@ func (j *job) side(side table.Side) table.Side {
 	return side
 }
 
+// progress is what shows how far the command has come until finish is called, and tells at once that a signal was understood: what is
+// under way may take some seconds to end.
+func (j *job) progress(cmd *cobra.Command, checkpoint string) *progress {
+	p := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+	line := "reseal: stopping; again to stop at once"
+	if checkpoint != "" {
+		line = "reseal: stopping, saving the checkpoint; again to stop at once"
+	}
+	context.AfterFunc(cmd.Context(), func() { p.say(line) })
+	return p
+}
+
 // stop adds to an error that struck on the way how much was done until then, and how to go on from the checkpoint, if there
 // is one.
 func stop(err error, done, checkpoint string, restart bool) error {

@@ -16,8 +16,15 @@ func main() {
 		debug.SetGCPercent(60)
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals // a second one ends the process at once
+		os.Exit(exitInterrupted)
+	}()
 
 	// Who reads our output may go away. With SIGPIPE caught, a write of progress fails and the copy goes on, and a result that
 	// can't be written is an error like any other. (Notify, not Ignore: child processes would inherit that.)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 
+	"reseal/internal/capacity"
+
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
@@ -84,3 +86,18 @@ func many(n int64, thing string) string {
 func units(u float64) string { return humanize.CommafWithDigits(u, 1) }
 
 func seconds(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) + " s" }
+
+// taken tells what the requests were held to, by whom, and what became of it.
+func taken(t capacity.Taken) string {
+	by := map[string]string{
+		capacity.ByUser: "as asked for", capacity.ByDefault: "80 % of what is provisioned", capacity.ByTable: "what the table served",
+	}[t.By]
+	if by == "" {
+		return "none"
+	}
+	text := fmt.Sprintf("%s units/s (%s)", units(t.Limit), by)
+	if t.Slowed > 0 {
+		text += fmt.Sprintf(", slowed down %s for others who use the table, to %s at the least", many(t.Slowed, "time"), units(t.Lowest))
+	}
+	return text
+}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 
+	"reseal/internal/prepare"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
-	"reseal/replicate/prepare"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -55,12 +55,13 @@ the target gets DynamoDB's own key in the account, alias/aws/dynamodb. It deploy
 		if apply {
 			return j.apply(cmd, source, target, key)
 		}
-		if err := prepare.OneStack(source, target); err != nil {
+		if err := prepare.OneStack(cmd.Context(), source, target); err != nil {
 			return err
 		}
+		scaling, why := prepare.OpenScaling(cmd.Context(), source)
 		planned, err := prepare.Plan(cmd.Context(), prepare.PlanOptions{
-			Source: source.DB, SourceTable: source.Table, Scaling: prepare.OpenScaling(source), Target: target.DB, TargetTable: target.Table,
-			TargetName: target.Ref.Name, KMSKey: key, Stage: stage,
+			Source: source.DB, SourceTable: source.Table, Scaling: scaling, NoScaling: why, Target: target.DB, TargetTable: target.Table,
+			TargetName: target.Ref.Name, KMSKey: key, Stage: stage, From: source.Way(), To: target.Way(),
 		})
 		if err != nil {
 			return err
@@ -82,8 +83,9 @@ the target gets DynamoDB's own key in the account, alias/aws/dynamodb. It deploy
 }
 
 func (j *job) apply(cmd *cobra.Command, source, target *table.Handle, key string) error {
+	scaling, why := prepare.OpenScaling(cmd.Context(), source)
 	o := prepare.ApplyOptions{
-		Source: source.DB, SourceTable: source.Table, Scaling: prepare.OpenScaling(source), Target: target.DB, TargetTable: target.Table, KMSKey: key,
+		Source: source.DB, SourceTable: source.Table, Scaling: scaling, NoScaling: why, Target: target.DB, TargetTable: target.Table, KMSKey: key,
 	}
 	last := "nothing was done"
 	o.Progress = func(step string) {
@@ -102,10 +104,13 @@ func (j *job) apply(cmd *cobra.Command, source, target *table.Handle, key string
 		return fmt.Errorf("%w; run the same command again to go on", err)
 	}
 	applied.Source, applied.Target = source.Given, target.Given
-	return j.print(cmd, applied, func(out io.Writer) error { return printApplied(out, applied) })
+	return j.print(cmd, applied, func(out io.Writer) error {
+		return printApplied(out, applied, table.JobOptions(source.Way(), target.Way()))
+	})
 }
 
-func printApplied(out io.Writer, a prepare.Applied) error {
+// printApplied prints what was done. tables are the options of a command for both tables.
+func printApplied(out io.Writer, a prepare.Applied, tables string) error {
 	did := func(isNew bool, now, before string) string {
 		if isNew {
 			return now
@@ -122,6 +127,6 @@ func printApplied(out io.Writer, a prepare.Applied) error {
 			"time", seconds(a.ElapsedSeconds),
 		),
 		notes(out, a.Notes),
-		heading(out, "No replicator is deployed. Run it first, then seed:\n  reseal replicate --source %s --target %s --checkpoint replicate.json", a.Source, a.Target),
+		heading(out, "No replicator is deployed. Run it first, then seed:\n  reseal replicate%s --checkpoint replicate.json\n  reseal seed%s", tables, tables),
 	)
 }

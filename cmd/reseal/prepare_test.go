@@ -17,7 +17,7 @@ import (
 func TestPrepare(t *testing.T) {
 	t.Parallel()
 	ts := newTables(t, 1)
-	for stage, resources := range map[string]int{"2": 9, "3": 9, "4": 2} {
+	for stage, resources := range map[string]int{"2": 11, "3": 11, "4": 2} {
 		o := ts.run("prepare", "--stage", stage, "--target", "twin").want(0)
 		parsed := testkit.ParseTemplate(t, o.stdout)
 		if list, _ := parsed["Resources"].(map[string]any); len(list) != resources || o.stderr != "" {

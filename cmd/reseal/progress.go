@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"reseal/replicate"
@@ -18,9 +19,10 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how far a command has come: a bar on a terminal, a line every 10 s otherwise. Its methods are called by one
-// goroutine at a time.
+// progress shows how far a command has come: a bar on a terminal, a line every 10 s otherwise.
 type progress struct {
+	mu       sync.Mutex
+	ended    bool
 	out      io.Writer
 	on       bool
 	columns  func() int // of the terminal; nil: it is none
@@ -31,15 +33,35 @@ type progress struct {
 	bar     *progressbar.ProgressBar
 	endless bool // the bar is one without an end
 
-	done   int64   // as it was shown last
-	before figures // of the last measurement, for rates
-	rate   figures // a second, smoothed
+	done   int64     // as it was shown last
+	since  time.Time // of the first measurement
+	before figures   // of the last measurement, for rates
+	rate   figures   // a second, smoothed
+	steady smooth    // items a second, smoothed over a longer time
+	smooth [3]smooth // of rate
 }
 
 // figures are those of one moment.
 type figures struct {
-	at           time.Time
-	items, units float64
+	at                   time.Time
+	items, reads, writes float64
+}
+
+// smooth is a mean over about the last seconds given, in which newer values weigh more. The first value doesn't weigh more than any.
+type smooth struct{ sum, weight float64 }
+
+func (s *smooth) add(value, elapsed, seconds float64) float64 {
+	kept := math.Exp(-elapsed / seconds)
+	s.sum = kept*s.sum + (1-kept)*value
+	s.weight = kept*s.weight + (1 - kept)
+	return s.mean()
+}
+
+func (s *smooth) mean() float64 {
+	if s.weight == 0 {
+		return 0
+	}
+	return s.sum / s.weight
 }
 
 // status is what there is to show.
@@ -47,12 +69,19 @@ type status struct {
 	command   string
 	noun      string // of what is counted
 	done      int64
-	expected  int64  // 0: no end is known
-	instead   string // of the count and its rate; may be empty
-	note      string // to follow them; may be empty
-	rest      string // to come last; may be empty
-	units     float64
+	expected  int64   // 0: no end is known
+	instead   string  // of the count and its rate; may be empty
+	note      string  // to follow them; may be empty
+	rest      string  // to come last; may be empty
+	reads     limited // units
+	writes    limited
 	throttled int64
+}
+
+// limited is units, so far, and how many a second they are held to.
+type limited struct {
+	units, limit float64
+	none         bool // there are none of the kind
 }
 
 const lineInterval = 10 * time.Second
@@ -73,17 +102,28 @@ func newProgress(out io.Writer, on bool) *progress {
 }
 
 func (p *progress) seed(s seed.Progress) {
-	p.show(status{
-		command: "seed", noun: "items", done: s.ItemsWritten, expected: s.ItemsExpected,
-		units: s.ReadUnits + s.WriteUnits, throttled: s.Throttled,
-		rest: fmt.Sprintf("%d/%d segments", s.SegmentsDone, s.Segments),
-	})
+	shown := status{
+		command: "seed", noun: "items", done: s.ItemsResumed + s.ItemsWritten, expected: s.ItemsExpected,
+		reads: limited{units: s.LimitedReads, limit: s.ReadLimit}, writes: limited{units: s.LimitedWrites, limit: s.WriteLimit},
+		throttled: s.Throttled, rest: fmt.Sprintf("%d/%d segments", s.SegmentsDone, s.Segments),
+	}
+	lost := many(s.Uncertain, "item")
+	switch wait := s.WaitingUntil.Sub(p.now()); {
+	case !s.WaitingUntil.IsZero():
+		shown.instead = fmt.Sprintf("waiting %.0f s until lost writes of %s can't land any more", max(1, math.Ceil(wait.Seconds())), lost)
+	case s.Settling:
+		shown.instead = "settling " + lost + " with lost writes"
+	}
+	if shown.instead != "" {
+		shown.expected = 0
+	}
+	p.show(shown)
 }
 
 func (p *progress) verify(v verify.Progress) {
 	s := status{
 		command: "verify", noun: "items", done: v.SourceItems + v.TargetItems, expected: v.SourceExpected + v.TargetExpected,
-		units: v.ReadUnits, throttled: v.Throttled,
+		reads: limited{units: v.ReadUnits, limit: v.ReadLimit}, writes: limited{none: true}, throttled: v.Throttled,
 		rest: fmt.Sprintf("%s unmatched, %s of the source, %s of the target", count(v.Waiting), count(v.SourceItems), count(v.TargetItems)),
 	}
 	if v.Settling {
@@ -94,24 +134,27 @@ func (p *progress) verify(v verify.Progress) {
 
 func (p *progress) fingerprint(f verify.FingerprintProgress) {
 	p.show(status{
-		command: "fingerprint", noun: "items", done: f.Items, expected: f.Expected, units: f.ReadUnits, throttled: f.Throttled,
+		command: "fingerprint", noun: "items", done: f.Items, expected: f.Expected,
+		reads: limited{units: f.ReadUnits, limit: f.ReadLimit}, writes: limited{none: true}, throttled: f.Throttled,
 	})
 }
 
 func (p *progress) replicate(r replicate.Progress) {
 	p.show(status{
 		command: "replicate", noun: "records", done: r.Records,
-		units: r.WriteUnits, throttled: r.Throttled,
+		reads: limited{none: true}, writes: limited{units: r.WriteUnits}, throttled: r.Throttled,
 		note: "lag " + r.Lag.Round(time.Second).String(), rest: many(int64(r.ActiveShards), "active shard"),
 	})
 }
 
 func (p *progress) show(s status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.done = s.done
-	if !p.on {
+	if !p.on || p.ended {
 		return
 	}
-	p.measure(float64(s.done), s.units)
+	p.measure(float64(s.done), s.reads.units, s.writes.units)
 	if s.expected < s.done {
 		s.expected = 0 // the table holds more than its ItemCount says
 	}
@@ -146,7 +189,8 @@ func (p *progress) parts(s status) []string {
 	add(s.note)
 	add(p.eta(s))
 	add(count(s.throttled) + " throttled")
-	add(perSecond(p.rate.units, "units"))
+	add(s.reads.perSecond(p.rate.reads, "RCU"))
+	add(s.writes.perSecond(p.rate.writes, "WCU"))
 	add(s.rest)
 	return list
 }
@@ -155,33 +199,49 @@ func perSecond(rate float64, noun string) string {
 	return humanize.CommafWithDigits(math.Round(rate), 0) + " " + noun + "/s"
 }
 
-// eta is when the expected number is reached at the present rate.
+// perSecond is the units a second, beside the limit.
+func (l limited) perSecond(rate float64, unit string) string {
+	switch {
+	case l.none:
+		return ""
+	case l.limit > 0:
+		return fmt.Sprintf("%s of %s", humanize.CommafWithDigits(math.Round(rate), 0), perSecond(max(1, l.limit), unit))
+	}
+	return perSecond(rate, unit)
+}
+
+const (
+	rateWindow   = 5.0  // seconds of the rates that are shown
+	steadyWindow = 30.0 // and of the one that tells the time left
+	// etaAfter is when there is a rate worth the name: the first seconds open connections and look for the pace.
+	etaAfter = 5 * time.Second
+)
+
+// eta is when the expected number is reached at the rate of late.
 func (p *progress) eta(s status) string {
-	if s.expected == 0 || p.rate.items < 0.01 {
+	rate := p.steady.mean()
+	if s.expected == s.done || s.expected == 0 || rate < 0.01 || p.before.at.Sub(p.since) < etaAfter {
 		return ""
 	}
-	left := float64(s.expected-s.done) / p.rate.items
+	left := math.Round(float64(s.expected-s.done) / rate)
 	return "ETA " + (time.Duration(left) * time.Second).String()
 }
 
-// measure keeps the rates, as a mean over about the last rateWindow in which newer figures weigh more.
-func (p *progress) measure(items, units float64) {
-	const rateWindow = 5.0 // seconds
-	now := figures{p.now(), items, units}
-	first := p.before.at.IsZero()
+// measure keeps the rates.
+func (p *progress) measure(items, reads, writes float64) {
+	now := figures{p.now(), items, reads, writes}
+	if p.before.at.IsZero() {
+		p.since, p.before = now.at, now
+		return
+	}
 	elapsed := now.at.Sub(p.before.at).Seconds()
-	if !first && elapsed < 0.2 {
+	if elapsed < 0.2 {
 		return // too short to tell
 	}
-	if !first {
-		weight := 1 - math.Exp(-elapsed/rateWindow)
-		if p.rate.at.IsZero() {
-			weight = 1
-		}
-		p.rate.at = now.at
-		p.rate.items += weight * ((now.items-p.before.items)/elapsed - p.rate.items)
-		p.rate.units += weight * ((now.units-p.before.units)/elapsed - p.rate.units)
-	}
+	p.rate.items = p.smooth[0].add((now.items-p.before.items)/elapsed, elapsed, rateWindow)
+	p.rate.reads = p.smooth[1].add((now.reads-p.before.reads)/elapsed, elapsed, rateWindow)
+	p.rate.writes = p.smooth[2].add((now.writes-p.before.writes)/elapsed, elapsed, rateWindow)
+	p.steady.add((now.items-p.before.items)/elapsed, elapsed, steadyWindow)
 	p.before = now
 }
 
@@ -219,7 +279,7 @@ func (p *progress) useBar(endless bool) {
 	if p.bar != nil && p.endless == endless {
 		return
 	}
-	p.finish()
+	p.clear()
 	end := int64(barSteps)
 	if endless {
 		end = -1
@@ -238,8 +298,29 @@ func (p *progress) useBar(endless bool) {
 
 // finish clears the bar, so that what comes next stands alone.
 func (p *progress) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	p.clear()
+}
+
+func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 		p.bar = nil
 	}
+}
+
+// say prints a line between what else is shown, unless the work has ended.
+func (p *progress) say(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return
+	}
+	p.clear()
+	if p.columns != nil {
+		line = "\r" + line // the terminal has printed ^C
+	}
+	_, _ = fmt.Fprintln(p.out, line)
 }

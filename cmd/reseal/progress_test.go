@@ -27,7 +27,8 @@ func paced(columns int) (p *progress, out *bytes.Buffer, tick func()) {
 func seeding(seconds int64) seed.Progress {
 	return seed.Progress{
 		ItemsRead: 2000 * seconds, ItemsWritten: 2000 * seconds, ItemsExpected: 50_000,
-		ReadUnits: float64(1000 * seconds), WriteUnits: float64(2000 * seconds), Throttled: 3,
+		ReadUnits: float64(1100 * seconds), LimitedReads: float64(1000 * seconds), ReadLimit: 1200,
+		WriteUnits: float64(4000 * seconds), LimitedWrites: float64(2000 * seconds), WriteLimit: 2400, Throttled: 3,
 		SegmentsDone: int(seconds) / 2, Segments: 16,
 	}
 }
@@ -40,8 +41,8 @@ func TestProgressLines(t *testing.T) {
 		tick()
 	}
 	p.finish()
-	want := "seed: 20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled, 3,000 units/s, 5/16 segments\n" +
-		"seed: 40,000/50,000 items, 2,000 items/s, ETA 5s, 3 throttled, 3,000 units/s, 10/16 segments\n"
+	want := "seed: 20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled, 1,000 of 1,200 RCU/s, 2,000 of 2,400 WCU/s, 5/16 segments\n" +
+		"seed: 40,000/50,000 items, 2,000 items/s, ETA 5s, 3 throttled, 1,000 of 1,200 RCU/s, 2,000 of 2,400 WCU/s, 10/16 segments\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out, want)
 	}
@@ -61,14 +62,14 @@ func TestProgressOfEachCommand(t *testing.T) {
 	}
 	tick()
 	p.verify(verify.Progress{SourceItems: 10, TargetItems: 20, SourceExpected: 50, TargetExpected: 60, Waiting: 10, ReadUnits: 5})
-	last("verify: 30/110 items, 0 items/s, 0 throttled, 0 units/s, 10 unmatched, 10 of the source, 20 of the target")
+	last("verify: 30/110 items, 0 items/s, 0 throttled, 0 RCU/s, 10 unmatched, 10 of the source, 20 of the target")
 	p.verify(verify.Progress{SourceItems: 30, TargetItems: 40, SourceExpected: 50, TargetExpected: 60, Waiting: 1, ReadUnits: 8, Throttled: 1})
-	last("verify: 70/110 items, 40 items/s, ETA 1s, 1 throttled, 3 units/s, 1 unmatched, 30 of the source, 40 of the target")
+	last("verify: 70/110 items, 40 items/s, 1 throttled, 3 RCU/s, 1 unmatched, 30 of the source, 40 of the target")
 	p.verify(verify.Progress{SourceItems: 50, TargetItems: 60, SourceExpected: 50, TargetExpected: 60, Waiting: 1, Settling: true, ReadUnits: 11, Throttled: 1})
-	last("verify: settling 1 item that did not match, 1 throttled, 3 units/s")
+	last("verify: settling 1 item that did not match, 1 throttled, 3 RCU/s")
 	tick()
 	p.fingerprint(verify.FingerprintProgress{Items: 150, Expected: 400, ReadUnits: 14, Throttled: 2})
-	if got := out.String(); !strings.HasPrefix(got, "fingerprint: 150/400 items, ") || !strings.Contains(got, "ETA ") || !strings.Contains(got, ", 2 throttled, ") {
+	if got := out.String(); !strings.HasPrefix(got, "fingerprint: 150/400 items, ") || !strings.Contains(got, " RCU/s") || !strings.Contains(got, ", 2 throttled, ") {
 		t.Errorf("got %q", got)
 	}
 
@@ -76,13 +77,13 @@ func TestProgressOfEachCommand(t *testing.T) {
 	p.interval = time.Second
 	tick()
 	p.replicate(replicate.Progress{Counts: replicate.Counts{Records: 1234}, ActiveShards: 4, Lag: 1499 * time.Millisecond})
-	last("replicate: 1,234 records, 0 records/s, lag 1s, 0 throttled, 0 units/s, 4 active shards")
+	last("replicate: 1,234 records, 0 records/s, lag 1s, 0 throttled, 0 WCU/s, 4 active shards")
 
 	p, out, tick = paced(0)
 	p.interval = time.Second
 	tick()
 	p.seed(seed.Progress{ItemsWritten: 11, ItemsExpected: 10, Segments: 1}) // ItemCount is hours old
-	last("seed: 11 items, 0 items/s, 0 throttled, 0 units/s, 0/1 segments")
+	last("seed: 11 items, 0 items/s, 0 throttled, 0 RCU/s, 0 WCU/s, 0/1 segments")
 }
 
 func TestProgressOff(t *testing.T) {
@@ -143,7 +144,8 @@ func TestProgressBar(t *testing.T) {
 	for columns, want := range map[int]string{
 		40:  "  40% |███     |  20,000/50,000 items",
 		80:  "  40% |████       |  20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled",
-		120: "  40% |████████            |  20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled, 3,000 units/s, 5/16 segments",
+		120: "  40% |██     |  20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled, 1,000 of 1,200 RCU/s, 2,000 of 2,400 WCU/s",
+		150: "  40% |████████            |  20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled, 1,000 of 1,200 RCU/s, 2,000 of 2,400 WCU/s, 5/16 segments",
 		0:   "  40% |████       |  20,000/50,000 items, 2,000 items/s, ETA 15s, 3 throttled", // a width that can't be found out
 		20:  "  40% |█  |  20,0",
 		5:   "",
@@ -169,7 +171,7 @@ func TestProgressBar(t *testing.T) {
 			}
 			tick()
 		}
-		if got := s.text(); columns == 80 && !strings.HasSuffix(got, "  58,000 items, 2,000 items/s, 3 throttled, 3,000 units/s") {
+		if got := s.text(); columns == 80 && !strings.HasSuffix(got, "  58,000 items, 2,000 items/s, 3 throttled, 1,000 of 1,200 RCU/s") {
 			t.Errorf("past the end: %q", got)
 		}
 		p.finish()
@@ -191,7 +193,7 @@ func TestProgressBarOfVerify(t *testing.T) {
 		p.verify(v)
 		s.show(out.String())
 		out.Reset()
-		if got := s.text(); v.Settling != strings.HasSuffix(got, "  settling 7 items that did not match, 0 throttled, 0 units/s") {
+		if got := s.text(); v.Settling != strings.HasSuffix(got, "  settling 7 items that did not match, 0 throttled, 0 RCU/s") {
 			t.Errorf("%q", got)
 		}
 		tick()
@@ -200,5 +202,69 @@ func TestProgressBarOfVerify(t *testing.T) {
 	s.show(out.String())
 	if s.text() != "" {
 		t.Errorf("%q is left", s.text())
+	}
+}
+
+// The first seconds say little of the pace: no time is told from them, and they don't weigh on the times told later.
+func TestProgressFirstETA(t *testing.T) {
+	t.Parallel()
+	p, out, tick := paced(0)
+	p.interval = time.Second
+	shown := func(items int64) string {
+		out.Reset()
+		p.seed(seed.Progress{ItemsWritten: items, ItemsExpected: 20_000})
+		tick()
+		return out.String()
+	}
+	for second, items := range []int64{0, 5, 10, 1500, 3500} {
+		if text := shown(items); strings.Contains(text, "ETA") {
+			t.Errorf("second %d: %q", second, text)
+		}
+	}
+	if text := shown(5500); !strings.Contains(text, " ETA 1") || strings.Contains(text, "m") && strings.Contains(text, "ETA 1m") {
+		t.Errorf("after 5 s: %q, want some 15 s", text)
+	}
+	if text := shown(20_000); strings.Contains(text, "ETA") {
+		t.Errorf("at the end: %q", text)
+	}
+}
+
+// A seed that has copied everything and waits says what for.
+func TestProgressOfWaitingSeed(t *testing.T) {
+	t.Parallel()
+	p, out, tick := paced(0)
+	p.interval = time.Second
+	tick()
+	s := seed.Progress{ItemsWritten: 10, ItemsResumed: 90, ItemsExpected: 101, Uncertain: 1200, WaitingUntil: p.now().Add(14 * time.Second)}
+	p.seed(s)
+	s.WaitingUntil, s.Settling = time.Time{}, true
+	tick()
+	p.seed(s)
+	s.Settling = false
+	tick()
+	p.seed(s)
+	want := "seed: waiting 14 s until lost writes of 1,200 items can't land any more, 0 throttled, 0 RCU/s, 0 WCU/s, 0/0 segments\n" +
+		"seed: settling 1,200 items with lost writes, 0 throttled, 0 RCU/s, 0 WCU/s, 0/0 segments\n" +
+		"seed: 100/101 items, 0 items/s, 0 throttled, 0 RCU/s, 0 WCU/s, 0/0 segments\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+// A line that is said stands by itself: the bar is cleared before it, and drawn again below. Nothing is said after the end.
+func TestProgressSays(t *testing.T) {
+	t.Parallel()
+	p, out, _ := paced(80)
+	p.seed(seeding(1))
+	out.Reset()
+	p.say("stopping")
+	if before, _, said := strings.Cut(out.String(), "stopping\n"); !said || !strings.HasSuffix(before, "\r") {
+		t.Errorf("%q", out)
+	}
+	p.finish()
+	out.Reset()
+	p.say("too late")
+	if out.Len() > 0 {
+		t.Errorf("%q", out)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"reseal/internal/refuse"
 	"reseal/internal/table"
@@ -28,9 +29,13 @@ the target. The Lambda (cmd/replicator) does the same as a service.
 It ends with --until-idle, or on SIGINT or SIGTERM (exit status 130). With --checkpoint it goes on where it was;
 without, it applies the stream from its oldest record again, which is harmless.
 
+Failures that may pass (denials, throttling, no network) are gone through: they are told on stderr while they last, and
+end it with exit status 3 only when --give-up has passed.
+
 An item that the target refuses (for the wrong type of an index key, say) ends it with exit status 3, since going on
-would lose that change. With --on-poison dead-letter the record's key goes to an SQS queue instead, and the target
-keeps the item's older version, which verify reports.`,
+would lose that change, unless the stream holds a later change of the item that the target takes. With --on-poison
+dead-letter the record's key goes to an SQS queue instead, and the target keeps the item's older version, which
+verify reports.`,
 		Example: `  reseal replicate --source cities --target cities-encrypted --checkpoint replicate.json
   reseal replicate --source cities --target cities-encrypted --until-idle 10s --output json`,
 	}
@@ -44,15 +49,24 @@ keeps the item's older version, which verify reports.`,
 		if o.Poison, err = poison(cmd.Context(), j.side(table.Side{Name: "queue"}), onPoison, queue, target.Table); err != nil {
 			return err
 		}
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
-		o.Progress = progress.replicate
+		progress := j.progress(cmd, o.Checkpoint)
+		trouble := troubles{out: cmd.ErrOrStderr()}
+		o.Progress = func(p replicate.Progress) {
+			if trouble.isDue(p) {
+				progress.finish() // clears a bar
+				trouble.tell(p)
+			}
+			progress.replicate(p)
+		}
 		result, err := replicate.Run(cmd.Context(), o)
 		progress.finish()
 		switch {
 		case errors.Is(err, replicate.ErrTrimmed) || errors.Is(err, replicate.ErrDisabled):
 			return err // it says what to do, which isn't to go on
 		case errors.Is(err, replicate.ErrPoison):
-			return fmt.Errorf("%w; change the item in the source or the target's indexes, or use --on-poison dead-letter", err)
+			return fmt.Errorf("%w; change the item in the source or the target's indexes and run it again, or use --on-poison dead-letter", err)
+		case errors.Is(err, replicate.ErrRefusesAll) || errors.Is(err, table.ErrChanged):
+			return err // likewise
 		case err != nil:
 			return stop(err, many(result.Records, "record"), o.Checkpoint, o.Restart)
 		}
@@ -62,12 +76,41 @@ keeps the item's older version, which verify reports.`,
 	j.addTo(cmd, func(f *pflag.FlagSet) {
 		choice(f, &o.From, "from", "where to start without a checkpoint", replicate.FromTrimHorizon, replicate.FromLatest)
 		f.DurationVar(&o.UntilIdle, "until-idle", 0, "end when nothing came for so long, such as 10s (default 0s: never)")
+		f.DurationVar(&o.GiveUp, "give-up", 0, "end after so long of failures without any success\n(default 0s: an hour before the stream drops what is next; with --until-idle 1m)")
 		text(f, &o.Checkpoint, "checkpoint", "file", "where to keep the position (default: nowhere)")
 		f.BoolVar(&o.Restart, "restart", false, "start over, whatever the checkpoint says")
 		choice(f, &onPoison, "on-poison", "an item that the target refuses: stop there, or hand it on", replicate.OnPoisonBlock, replicate.OnPoisonDeadLetter)
 		text(f, &queue, "dead-letter-queue", "arn", "SQS queue for --on-poison dead-letter")
 	})
 	return cmd
+}
+
+// troubles tells what fails for long, with --no-progress too: nobody else would, until it is too late.
+type troubles struct {
+	out  io.Writer
+	told time.Duration // how long it had failed when that was told last
+}
+
+const (
+	troubleFirst = 10 * time.Second
+	troubleAgain = time.Minute
+)
+
+// isDue tells whether there is something to tell.
+func (t *troubles) isDue(p replicate.Progress) bool {
+	if p.Failure == nil || p.Failing < t.told {
+		t.told = 0
+	}
+	return p.Failure != nil && p.Failing >= troubleFirst && (t.told == 0 || p.Failing-t.told >= troubleAgain)
+}
+
+func (t *troubles) tell(p replicate.Progress) {
+	t.told = p.Failing
+	line := fmt.Sprintf("replicate: failing for %s, lag %s: %v", p.Failing.Round(time.Second), p.Lag.Round(time.Second), p.Failure)
+	if p.GiveUpIn > 0 {
+		line += fmt.Sprintf("; gives up in %s", p.GiveUpIn.Round(time.Second))
+	}
+	_, _ = fmt.Fprintln(t.out, line) // a terminal that is gone is no reason to stop
 }
 
 // poison opens the dead-letter queue, if there is to be one.
@@ -100,6 +143,7 @@ func printReplicate(out io.Writer, r replicate.Result) error {
 		"coalesced", count(r.Coalesced)+" (a later record of the same key was at hand)",
 		"dead-lettered", count(r.DeadLettered),
 		"write units", units(r.WriteUnits),
+		"uncertain", count(r.Uncertain)+" (writes without an answer, repeated)",
 		"throttled", count(r.Throttled),
 		"time", seconds(r.ElapsedSeconds),
 	))

@@ -8,7 +8,7 @@ import (
 	"reseal/internal/test/testkit"
 )
 
-// replicateFields are those of the contract (DESIGN section 6).
+// replicateFields are those of the contract.
 var replicateFields = []string{"command", "source", "target", "records", "puts", "deletes", "coalesced", "elapsed_seconds"}
 
 // change makes three changes to the source, two of them to one key.

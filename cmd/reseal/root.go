@@ -1,18 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"reseal/internal/refuse"
+	"reseal/internal/table"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
-// The exit statuses (DESIGN section 6). Scripts rely on them.
+// The exit statuses. Scripts rely on them.
 const (
 	exitDone        = 0
 	exitDifferent   = 1   // verify and demo: the tables do not match
@@ -32,7 +36,10 @@ var errSampleMatched = errors.New("the sample matched; only a verification witho
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := rootCommand(stdout, stderr)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := unknownCommand(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	status := exitStatus(ctx, err)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "reseal: "+message(status, err))
@@ -126,6 +133,7 @@ AWS_ENDPOINT_URL_DYNAMODB.`,
 		DisableFlagsInUseLine: true,
 		Args:                  noArguments,
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun:      func(cmd *cobra.Command, _ []string) { cmd.SetContext(asking(tellWaiting(cmd))) },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetOut(stdout)
@@ -144,12 +152,88 @@ func helpCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return notUnderstood(cmd.Root(), strings.Join(args, " "))
+				return noCommand(cmd.Root(), strings.Join(args, " "))
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()
 		},
 	}
+}
+
+// tellWaiting returns the command's context, with a line on stderr when a table is waited for, unless --no-progress is given.
+func tellWaiting(cmd *cobra.Command) context.Context {
+	if quiet, err := cmd.Flags().GetBool("no-progress"); err == nil && quiet {
+		return cmd.Context()
+	}
+	return table.OnWaiting(cmd.Context(), func(w table.Waiting) {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.Name(), w)
+	})
+}
+
+// asking returns a context with which a code is asked for on the terminal, if there is one.
+func asking(ctx context.Context) context.Context {
+	if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) {
+		return ctx
+	}
+	return table.OnAsking(ctx, func(ctx context.Context, question string) (string, error) {
+		return ask(ctx, os.Stdin, os.Stderr, question)
+	})
+}
+
+// ask puts a question and reads a line. A read of a terminal can't be cancelled: if the context ends first, it is left to itself, and the
+// process is about to end.
+func ask(ctx context.Context, in io.Reader, out io.Writer, question string) (string, error) {
+	if _, err := io.WriteString(out, question); err != nil {
+		return "", fmt.Errorf("ask on the terminal: %w", err)
+	}
+	type answer struct {
+		line string
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(in).ReadString('\n')
+		answered <- answer{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case a := <-answered:
+		if a.err != nil {
+			return "", fmt.Errorf("read from the terminal: %w", a.err)
+		}
+		return strings.TrimSpace(a.line), nil
+	}
+}
+
+// unknownCommand refuses a command line whose command there isn't. cobra would look at its flags first, and find --help.
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		return nil // the shell asks what could be typed
+	}
+	root.InitDefaultHelpCmd()
+	if found, _, err := root.Find(args); err != nil || found != root {
+		return nil
+	}
+	for _, arg := range args {
+		if !strings.HasPrefix(arg, "-") {
+			return noCommand(root, arg)
+		}
+	}
+	return nil
+}
+
+// noCommand refuses what should be a command, and names the one that was meant, if there is one like it.
+func noCommand(root *cobra.Command, name string) error {
+	var names []string
+	for _, cmd := range root.Commands() {
+		names = append(names, cmd.Name())
+	}
+	meant := ""
+	if like := nearest(name, names); like != "" {
+		meant = fmt.Sprintf("did you mean %q? ", like)
+	}
+	return refuse.New(meant+seeHelp(root), "%q is not understood, there is no such command", name)
 }
 
 // noArguments refuses what is not a flag.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"reseal/internal/refuse"
+	"reseal/internal/table"
 	"reseal/seed"
 
 	"github.com/spf13/cobra"
@@ -70,23 +71,25 @@ say) are named in the file of --rejects, the rest is copied, and the exit status
 			return err
 		}
 		o.Reject = rejects.write
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		progress := j.progress(cmd, o.Checkpoint)
 		o.Progress = progress.seed
 		result, err := seed.Run(cmd.Context(), o)
 		progress.finish()
 		if closeErr := rejects.close(); closeErr != nil {
 			err = errors.Join(err, closeErr)
 		}
-		if errors.Is(err, seed.ErrRejected) {
-			result.Source, result.Target = source.Given, target.Given
-			printErr := j.print(cmd, result, func(out io.Writer) error { return printSeed(out, result) })
-			return errors.Join(fmt.Errorf("%w; their keys and the reasons are in %s", err, rejects.path), printErr)
-		}
-		if err != nil {
-			return stop(err, many(result.ItemsWritten, "item"), o.Checkpoint, o.Restart)
-		}
 		result.Source, result.Target = source.Given, target.Given
-		return j.print(cmd, result, func(out io.Writer) error { return printSeed(out, result) })
+		switch rejected := errors.Is(err, seed.ErrRejected); {
+		case err == nil, rejected, errors.Is(err, seed.ErrLeftovers):
+			if rejected {
+				err = fmt.Errorf("%w; the keys of what was refused, and the reasons, are in %s", err, rejects.path)
+			}
+			return errors.Join(err, j.print(cmd, result, func(out io.Writer) error { return printSeed(out, result) }))
+		case errors.Is(err, table.ErrChanged):
+			return err // which says what to do: the checkpoint can't be gone on from
+		default:
+			return stop(err, progressed(result), o.Checkpoint, o.Restart)
+		}
 	}
 	j.addTo(cmd, func(f *pflag.FlagSet) {
 		f.Var(&segments, "segments", "segments of the parallel Scan, 1 to 1,000,000, or auto")
@@ -94,7 +97,7 @@ say) are named in the file of --rejects, the rest is copied, and the exit status
 		f.Var(&writeUnits, "write-units", "most write units a second to the target and each index of it (default: likewise)")
 		choice(f, &o.Recheck, "recheck", "items to re-check; off is for a source that nobody writes to", seed.RecheckAll, seed.RecheckOff)
 		text(f, &o.Checkpoint, "checkpoint", "file", "where to keep the position (default: ./reseal-seed-SOURCE-to-TARGET.json)")
-		f.BoolVar(&o.Restart, "restart", false, "start over, whatever the checkpoint says")
+		f.BoolVar(&o.Restart, "restart", false, "copy everything again; of the checkpoint only the writes under way are kept")
 		text(f, &rejectsPath, "rejects", "file", "where to name items that the target refuses\n(default: ./reseal-rejects-SOURCE-to-TARGET.jsonl)")
 		f.BoolVar(&dryRun, "dry-run", false, "check the tables, read a page of each segment, and estimate units, time and cost")
 		price(f, &prices.WriteMillion, "price-write-million", "dollars for a million write units on demand, here of us-east-1")
@@ -105,20 +108,43 @@ say) are named in the file of --rejects, the rest is copied, and the exit status
 	return cmd
 }
 
+// progressed tells how far a seed came that ended on the way.
+func progressed(r seed.Result) string {
+	text := many(r.ItemsDone, "item")
+	if r.ItemsUnfinished > 0 {
+		text += fmt.Sprintf(" (%s that were begun are read again)", many(r.ItemsUnfinished, "more item"))
+	}
+	return text
+}
+
 func printSeed(out io.Writer, r seed.Result) error {
 	resumed := ""
 	if r.Resumed {
 		resumed = " (resumed: the figures are of this run)"
 	}
+	if r.Resumed && r.Begun != "" {
+		resumed = " (resumed: the figures are of this run; it needs a replication that has missed nothing since " + r.Begun + ")"
+	}
+	read := count(r.ItemsRead)
+	if r.ItemsReread > 0 {
+		read += ", up to " + count(r.ItemsReread) + " of them once more"
+	}
+	settled := count(r.ItemsSettled)
+	if r.ItemsSettled > 0 {
+		settled += ", for " + units(r.SettleReadUnits) + " read units (writes without an answer, or under way in a run before)"
+	}
 	return errors.Join(heading(out, "Seeded %s from %s%s.", r.Target, r.Source, resumed), lines(
 		out,
-		"items read", count(r.ItemsRead),
+		"items read", read,
 		"items written", count(r.ItemsWritten),
 		"items re-checked", count(r.ItemsRechecked),
 		"items re-written", count(r.ItemsRewritten)+" (the source had changed meanwhile)",
+		"items settled", settled,
 		"items refused", count(r.Rejected),
 		"read units", units(r.ReadUnits)+" (at least "+units(r.LeastReadUnits)+" for these items)",
 		"write units", units(r.WriteUnits)+" (at least "+units(r.LeastWriteUnits)+")"+indexUnits(r.IndexWriteUnits),
+		"read limit", taken(r.ReadLimit),
+		"write limit", taken(r.WriteLimit),
 		"throttled", count(r.Throttled),
 		"time", seconds(r.ElapsedSeconds),
 	))

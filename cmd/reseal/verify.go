@@ -66,7 +66,7 @@ matched by then is not read again, so that run finds differences, and repairs th
 			return err
 		}
 		o.Begin, o.Difference = report.begin, report.write
-		progress := newProgress(cmd.ErrOrStderr(), !j.noProgress)
+		progress := j.progress(cmd, o.Checkpoint)
 		o.Progress = progress.verify
 		result, err := verify.Run(cmd.Context(), o)
 		progress.finish()
@@ -89,7 +89,7 @@ matched by then is not read again, so that run finds differences, and repairs th
 		f.Var(&maxMemory, "max-memory", "memory for items that wait for their counterpart; more of them go to files\nin TMPDIR")
 		f.BoolVar(&o.Repair, "repair", false, "write the target's differing items as the source has them, and look again")
 		f.BoolVar(&o.DryRun, "dry-run", false, "with --repair: write nothing, only count what it would write and delete")
-		f.BoolVar(&ignoreExpired, "ignore-expired", true, "leave out items whose time to live has passed, by the source's attribute (only where\nTTL is enabled on it): DynamoDB deletes them in each table at another time")
+		f.BoolVar(&ignoreExpired, "ignore-expired", true, "leave out items whose time to live has passed, by the source's attribute (only where\nTTL is enabled on it): each table deletes them at another time")
 		f.Var(&sample, "sample", "compare only this part of the tables, such as 1%, for a cheap first look")
 		f.Uint64Var(&o.SampleSeed, "sample-seed", 0, "draw the same sample as the run that printed this seed (default: a new one)")
 		text(f, &o.Checkpoint, "checkpoint", "file", "where to keep the position, and go on from (default: nowhere)")
@@ -164,6 +164,8 @@ func printVerify(out io.Writer, r verify.Result) error {
 		"target fingerprint", r.TargetFingerprint,
 		"scans began", r.BeganAt+began,
 		"read units", units(r.ReadUnits),
+		"source limit", taken(r.SourceLimit),
+		"target limit", taken(r.TargetLimit),
 		"time", seconds(r.ElapsedSeconds),
 	), printConfiguration(out, r))
 }

@@ -17,10 +17,15 @@ func Write(path string, data []byte) error {
 	})
 }
 
-// WriteBy replaces the file at path by what fill writes, readable by its owner only: it writes a temporary file beside it, syncs
+// WriteBy replaces the file at path by what fill writes, as Replace does.
+func WriteBy(path string, fill func(io.Writer) error) error {
+	return Replace(path, func(f *os.File) error { return fill(f) })
+}
+
+// Replace replaces the file at path by what fill writes, readable by its owner only: it writes a temporary file beside it, syncs
 // it, renames it over path and syncs the folder. If it fails, path holds the old content, or, if only the last step did, the new
 // one.
-func WriteBy(path string, fill func(io.Writer) error) error {
+func Replace(path string, fill func(*os.File) error) error {
 	dir, name := filepath.Dir(path), filepath.Base(path)
 	tmp, err := os.CreateTemp(dir, temporaryPrefix(path)+"*")
 	if err != nil {
@@ -36,7 +41,7 @@ func WriteBy(path string, fill func(io.Writer) error) error {
 }
 
 // fillDurably fills the file and closes it.
-func fillDurably(f *os.File, fill func(io.Writer) error) error {
+func fillDurably(f *os.File, fill func(*os.File) error) error {
 	err := fill(f)
 	if err == nil {
 		err = f.Sync()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"sync/atomic"
 
 	"reseal/internal/call"
 	"reseal/internal/capacity"
@@ -30,11 +32,18 @@ type Reader struct {
 	Limiter *capacity.Limiter
 	Policy  call.Policy
 
+	learned   atomic.Uint64 // float64 bits: units that a key took lately; 0: nothing is known
+	asked     atomic.Int64  // keys of the last chunk
 	operation wire.Operation
 }
 
-// Read returns the items of the given distinct keys, in their order; units is what they are likely to cost. An absent item is not in
-// the table: every key is accounted for, or an error is returned.
+// Unknown is for the units of keys of which it isn't known how large their items are: they are reserved by what others took lately, and
+// read so few at a time that a request takes no more of the budget than one should, if none is larger than the largest that was seen
+// in the table.
+const Unknown = 0
+
+// Read returns the items of the given distinct keys, in their order; units is what they are likely to cost, or Unknown. An absent
+// item is not in the table: every key is accounted for, or an error is returned.
 func (r *Reader) Read(ctx context.Context, keys []item.Key, units float64) ([]item.Item, error) {
 	return r.read(ctx, keys, units, nil)
 }
@@ -52,13 +61,62 @@ func (r *Reader) Inspect(ctx context.Context, keys []item.Key, units float64, us
 
 func (r *Reader) read(ctx context.Context, keys []item.Key, units float64, on *loan) ([]item.Item, error) {
 	found := make([]item.Item, len(keys))
-	for start := 0; start < len(keys); start += MaxReads {
-		end := min(start+MaxReads, len(keys))
-		if err := r.readChunk(ctx, keys[start:end], units/float64(len(keys)), found[start:end], on); err != nil {
+	most, each := MaxReads, units/float64(len(keys))
+	for start := 0; start < len(keys); {
+		if units == Unknown {
+			most, each = r.chunk()
+		}
+		end := min(start+most, len(keys))
+		if err := r.readChunk(ctx, keys[start:end], each, found[start:end], on); err != nil {
 			return nil, fmt.Errorf("read items: %w", err)
 		}
+		start = end
 	}
 	return found, nil
+}
+
+// maxPartitionBytes is how much of one partition a BatchGetItem returns (API reference). Keys that are read together may well be
+// neighbours: they come from a Scan.
+const maxPartitionBytes = 1 << 20
+
+// chunk returns how many keys of unknown items to read at a time, and what to reserve for each. It begins with one key, for an item
+// takes up to 100 units, and twice as many as before are the most: what no Scan has seen may be larger than what was seen.
+func (r *Reader) chunk() (keys int, each float64) {
+	largest, before := r.Limiter.Largest(), int(r.asked.Load())
+	if largest > 0 && before == 0 {
+		before = MaxReads // a Scan has seen the table
+	}
+	most := min(r.Limiter.RequestUnits(), maxPartitionBytes/unitBytes)
+	switch {
+	case math.IsInf(r.Limiter.RequestUnits(), 1):
+		keys = MaxReads // nothing is held to anything
+	case largest == 0:
+		keys = 1
+	default:
+		keys = max(1, min(MaxReads, int(most/largest), 2*before))
+	}
+	r.asked.Store(int64(keys))
+	return keys, max(1, math.Float64frombits(r.learned.Load()))
+}
+
+// unitBytes of an item are a unit of a consistent read (DynamoDB developer guide, "DynamoDB read and write operations").
+const unitBytes = 4096
+
+// learn takes in what an answer cost, and how large its items are.
+func (r *Reader) learn(out read, keys int) {
+	const weight = 0.2 // of the newest
+	for _, it := range out.items {
+		if units := it.ReadUnits(); units > 1 || r.Limiter.Largest() == 0 {
+			r.Limiter.Saw(units)
+		}
+	}
+	if n := keys - len(out.left); n > 0 && out.consumed.Limiting > 0 {
+		mean := out.consumed.Limiting / float64(n)
+		if before := math.Float64frombits(r.learned.Load()); before > 0 {
+			mean = (1-weight)*before + weight*mean
+		}
+		r.learned.Store(math.Float64bits(mean))
+	}
 }
 
 // readChunk fills found with the items of the keys.
@@ -79,18 +137,37 @@ func (r *Reader) readChunk(ctx context.Context, keys []item.Key, keyUnits float6
 			return err
 		}
 		if len(left) == 0 {
+			r.learn(out, len(places))
 			return nil
 		}
-		if len(left) < len(places) {
+		r.learn(out, len(places))
+		got := len(left) < len(places)
+		places = left
+		if got {
 			repeat.Progress()
 		}
-		places = left
+		if got && out.full() {
+			continue
+		}
 		r.Limiter.Throttle()
 		if err := repeat.Again(ctx, call.Throttled, errUnprocessed); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// maxItemBytes is how large an item is at the most (DynamoDB developer guide, quotas).
+const maxItemBytes = 400 << 10
+
+// full tells whether the answer may have left keys for its size: it holds at most 16 MB, and 1 MB of one partition (API reference),
+// so whatever was left may not have fitted. The table isn't throttled then; if it is, too, the next answer will tell.
+func (out read) full() bool {
+	size := 0
+	for _, it := range out.items {
+		size += it.Size()
+	}
+	return size > maxPartitionBytes-maxItemBytes
 }
 
 // asked is the keys of one request: some of those that are to be read.

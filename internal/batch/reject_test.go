@@ -57,6 +57,56 @@ func TestWriteRejects(t *testing.T) {
 	}
 }
 
+// A full item collection (a target with a local index) is one item's matter, and so is nothing that the table or the caller is to
+// blame for.
+func TestWhatIsAnItemsFault(t *testing.T) {
+	for code, items := range map[string]bool{
+		"com.amazonaws.dynamodb.v20120810#ItemCollectionSizeLimitExceededException": true,
+		"com.amazon.coral.validate#ValidationException":                             true,
+		"com.amazon.coral.service#AccessDeniedException":                            false,
+		"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException":                false,
+		"com.amazon.coral.service#SerializationException":                           false,
+	} {
+		t.Run(code, func(t *testing.T) {
+			k := newKit(t)
+			k.proxy.Use(func(x *testkit.Exchange) *testkit.Response {
+				if x.Op == write && bytes.Contains(x.Body, []byte(`"`+id(3)+`"`)) {
+					return testkit.Fail(400, code, "no")
+				}
+				return nil
+			})
+			var rejected []item.Key
+			k.writer.Reject = func(op batch.Op, _ error) error {
+				rejected = append(rejected, op.Key)
+				return nil
+			}
+			ops := puts(t, 24, "v")
+			if _, err := k.writer.Write(t.Context(), ops); (err == nil) != items {
+				t.Fatalf("error %v", err)
+			}
+			if !items {
+				k.wantKeys("rejected", rejected, nil)
+				return
+			}
+			k.wantKeys("rejected", rejected, keysOf(ops[3:4]))
+			k.wantTable(slices.Delete(slices.Clone(ops), 3, 4))
+		})
+	}
+}
+
+// An item at which the write is to end leaves those before it written, and those after it alone.
+func TestWriteEndsAtARejectedItem(t *testing.T) {
+	k := newKit(t)
+	k.proxy.Use(refusing(0, id(13)))
+	planted := errors.New("planted")
+	k.writer.Reject = func(batch.Op, error) error { return planted }
+	ops := puts(t, 25, "v")
+	if _, err := k.writer.Write(t.Context(), ops); !errors.Is(err, planted) {
+		t.Fatalf("error %v", err)
+	}
+	k.wantTable(ops[:13])
+}
+
 // The keys of a half whose write was lost are uncertain, with and without an error of the other.
 func TestWriteRejectsAndLoses(t *testing.T) {
 	planted := errors.New("planted")

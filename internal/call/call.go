@@ -89,10 +89,11 @@ func Classify(err error) Outcome {
 	return Unknown
 }
 
-// IsValidation tells whether the service refused a request for what it holds.
+// IsValidation tells whether the service refused a request for what it holds. A key that can't be used has the same code, and is no
+// item's fault.
 func IsValidation(err error) bool {
 	var api smithy.APIError
-	return errors.As(err, &api) && api.ErrorCode() == "ValidationException"
+	return errors.As(err, &api) && api.ErrorCode() == "ValidationException" && keyTrouble(api) == KeyFine
 }
 
 // Message is the part of an SDK error that a person can use, on one line: the service's code and words, or the innermost cause.

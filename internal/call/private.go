@@ -11,7 +11,8 @@ import (
 
 // Private returns the error of a request that had keys or items in it, or in its answer, in words that hold none of them, nor a
 // credential: of the service's own error they have the code and the request's ID, but not its message, which may quote the item or, if
-// the signature is wrong, what was signed. The message is still found with errors.As: see Message.
+// the signature is wrong, what was signed. Of a denial they have the action, the resource and a remedy: see Denial. The message is still
+// found with errors.As: see Message.
 //
 // Every such error goes through here where the SDK returns it, so that nothing after it has to take care of what is printed or logged.
 func Private(err error) error {
@@ -35,7 +36,12 @@ func (p *private) Error() string {
 		fmt.Fprintf(&words, "%s: ", operation.OperationName)
 	}
 	words.WriteString(p.api.ErrorCode())
-	words.WriteString(" (the service's message is not shown: it may quote an item")
+	words.WriteString(" (")
+	if denial, is := DeniedBy(p.err); is {
+		words.WriteString(denial.words())
+	} else {
+		words.WriteString("the service's message is not shown: it may quote an item")
+	}
 	var response *awshttp.ResponseError
 	if errors.As(p.err, &response) && response.ServiceRequestID() != "" {
 		fmt.Fprintf(&words, "; request ID %s", response.ServiceRequestID())

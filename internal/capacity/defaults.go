@@ -18,8 +18,15 @@ func (b Budget) Valid() bool {
 	return b.Units >= 0 && !math.IsInf(b.Units, 0) && b.Share >= 0 && b.Share <= 1
 }
 
-// defaultShare is the part of a provisioned table's units that a job without a limit of its own takes.
-const defaultShare = 0.8
+const (
+	// defaultShare is the part of a provisioned table's units that a job without a limit of its own takes at the most.
+	defaultShare = 0.8
+	// defaultStart is the part of that with which it begins to read: the application must not feel the start. From there it grows
+	// until something is throttled: see adaptive.
+	defaultStart = 0.25
+	// defaultIncrease is the part that is added each second: all of it is reached after a minute.
+	defaultIncrease = 0.0125
+)
 
 // What a new table on demand serves at once (DynamoDB developer guide, "Understanding DynamoDB warm throughput in different
 // scenarios").
@@ -30,12 +37,12 @@ const (
 
 // ReadLimiter is the limiter for reading the table.
 func (b Budget) ReadLimiter(td *types.TableDescription) *Limiter {
-	return b.limiter(ProvisionedReads(td), WarmReads(td))
+	return b.limiter(ProvisionedReads(td), WarmReads(td), true)
 }
 
 // WriteLimiter is the limiter for writing the table.
 func (b Budget) WriteLimiter(td *types.TableDescription) *Limiter {
-	return b.limiter(ProvisionedWrites(td), WarmWrites(td))
+	return b.limiter(ProvisionedWrites(td), WarmWrites(td), false)
 }
 
 // WarmReads is the read units a second that a table on demand serves at once: its warm throughput, or that of a new table, but
@@ -79,19 +86,31 @@ func orElse(value *int64, otherwise float64) float64 {
 	return otherwise
 }
 
-// limiter: the user's units; or a share of the table's, 80 % if the user gave none; or, for a table on demand, what it serves.
+// limiter: the user's units; or a share of the table's, at most 80 % if the user gave none; or, for a table on demand, what it serves.
 // A share of what a table on demand serves is taken of its warm throughput.
-func (b Budget) limiter(provisioned, warm float64) *Limiter {
+//
+// Who reads a table shares it with the application: with the source's now, with the target's after the cutover. Who writes shares it
+// with the replicator only, which tries again until it gets through; of a table on demand, that has what it needs of what the seed
+// leaves.
+func (b Budget) limiter(provisioned, warm float64, reads bool) *Limiter {
 	share := b.Share
 	switch {
 	case b.Units > 0:
 		return NewLimiter(b.Units)
-	case provisioned > 0 && share == 0:
-		return NewLimiter(defaultShare * provisioned)
-	case provisioned > 0:
+	case provisioned > 0 && share > 0:
 		return NewLimiter(share * provisioned)
 	case share > 0:
 		return NewLimiter(share * warm)
+	case provisioned > 0 && reads:
+		most := defaultShare * provisioned
+		l := newLimiter(ByDefault, newAdaptive(defaultStart*most, most, defaultIncrease, true))
+		l.shares, l.adapt.back = true, comeBackDefault
+		return l
+	case provisioned > 0:
+		most := defaultShare * provisioned
+		return newLimiter(ByDefault, newAdaptive(most, most, 0, true))
+	case reads:
+		return newLimiter(ByTable, newAdaptive(warm, math.Inf(1), adaptIncrease, true))
 	}
 	return NewAdaptiveLimiter(warm)
 }

@@ -41,11 +41,15 @@ func TestDefaults(t *testing.T) {
 		}, 80, 40},
 	} {
 		reads, writes := Budget{}.ReadLimiter(&test.table), Budget{}.WriteLimiter(&test.table)
-		if reads.Rate() != test.read || writes.Rate() != test.write {
-			t.Errorf("%s: %g read and %g write units, want %g and %g", test.name, reads.Rate(), writes.Rate(), test.read, test.write)
+		if reads.Limit() != test.read || writes.Limit() != test.write {
+			t.Errorf("%s: %g read and %g write units, want %g and %g", test.name, reads.Limit(), writes.Limit(), test.read, test.write)
 		}
-		if adapts := test.table.ProvisionedThroughput == nil || *test.table.ProvisionedThroughput.ReadCapacityUnits == 0; adapts != (reads.adapt != nil) || adapts != (writes.adapt != nil) {
-			t.Errorf("%s: adaptive: %t and %t, want %t", test.name, reads.adapt != nil, writes.adapt != nil, adapts)
+		by, start := ByDefault, test.read/4 // an application reads the table, too: it must not feel the start
+		if test.table.ProvisionedThroughput == nil || *test.table.ProvisionedThroughput.ReadCapacityUnits == 0 {
+			by, start = ByTable, test.read
+		}
+		if reads.Taken().By != by || writes.Taken().By != by || reads.Rate() != start || writes.Rate() != test.write {
+			t.Errorf("%s: %+v at %g, %+v at %g", test.name, reads.Taken(), reads.Rate(), writes.Taken(), writes.Rate())
 		}
 	}
 }

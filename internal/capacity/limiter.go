@@ -28,30 +28,36 @@ const burstTime = 20 * time.Millisecond
 type Limiter struct {
 	bucket *rate.Limiter // nil: no limit, the units are only counted
 	turn   chan struct{} // held by the one that waits for the bucket
-	adapt  *adaptive     // nil: the rate is fixed
+	adapt  *adaptive     // moves the rate; nil if there is no limit
 	partly func() bool   // see Partly; may be nil
+	by     string        // who chose the limit
+	shares bool          // see RequestUnits
 
 	mu        sync.Mutex
 	credit    int // tokens that were waited for and given back; at most what requests in flight had reserved
 	overhead  float64
+	largest   float64 // see Largest
 	used      Consumed
 	throttled int64
 }
 
-// NewLimiter returns a limiter of unitsPerSecond; 0 or less means no limit.
+// NewLimiter returns a limiter of unitsPerSecond; 0 or less means no limit. While requests are throttled it takes less, for it isn't
+// alone with the table: see Taken.
 func NewLimiter(unitsPerSecond float64) *Limiter {
 	if unitsPerSecond <= 0 {
-		return &Limiter{}
+		return &Limiter{by: ByNobody}
 	}
-	l := &Limiter{turn: make(chan struct{}, 1), bucket: rate.NewLimiter(0, 0)}
-	l.setRate(unitsPerSecond)
-	return l
+	return newLimiter(ByUser, newAdaptive(unitsPerSecond, unitsPerSecond, 0, true))
 }
 
 // NewAdaptiveLimiter returns a limiter that finds out by itself what a table on demand serves, starting from unitsPerSecond.
 func NewAdaptiveLimiter(unitsPerSecond float64) *Limiter {
-	l := NewLimiter(unitsPerSecond)
-	l.adapt = newAdaptive(unitsPerSecond)
+	return newLimiter(ByTable, newAdaptive(unitsPerSecond, math.Inf(1), adaptIncrease, false))
+}
+
+func newLimiter(by string, adapt *adaptive) *Limiter {
+	l := &Limiter{turn: make(chan struct{}, 1), bucket: rate.NewLimiter(0, 0), adapt: adapt, by: by}
+	l.setRate(adapt.rate)
 	return l
 }
 
@@ -71,7 +77,7 @@ func (l *Limiter) setRate(unitsPerSecond float64) {
 	l.bucket.SetBurst(max(tokensPerUnit, int(math.Ceil(tokens*burstTime.Seconds()))))
 }
 
-// Rate is the limit in units a second; 0 if there is none. That of an adaptive limiter changes.
+// Rate is how many units a second there may be at present; 0 if there is no limit.
 func (l *Limiter) Rate() float64 {
 	if l.bucket == nil {
 		return 0
@@ -79,16 +85,60 @@ func (l *Limiter) Rate() float64 {
 	return float64(l.bucket.Limit()) / tokensPerUnit
 }
 
-// requestShare is the part of a second's budget that one request should take at the most, so that every second gets its share
-// evenly.
-const requestShare = 0.02
+// Limit is how many units a second there may be at the most; 0 if there is no limit. That of a limiter which finds out by itself
+// what the table serves is its present rate.
+func (l *Limiter) Limit() float64 {
+	if l.bucket == nil || math.IsInf(l.adapt.most, 1) {
+		return l.Rate()
+	}
+	return l.adapt.most
+}
+
+const (
+	// requestShare is the part of a second's budget that one request should take at the most, so that every second gets its share
+	// evenly.
+	requestShare = 0.02
+	// pageUnits is what a page of a Scan may take of the budget even if that is more than one request should, but no more than a
+	// quarter of a second's: a page is charged in half units, of which a half is wasted on average.
+	pageUnits = 16
+
+	// A table that others use is closed to them for as long as it takes to make up for a request of ours that overdrew it.
+	sharedRequestShare = 0.005
+	sharedPageShare    = 0.01
+	sharedPageUnits    = 4 // at the most, or what one request may take
+)
 
 // RequestUnits is how many units one request should take at the most; one item may need more. It is +Inf without a limit.
 func (l *Limiter) RequestUnits() float64 {
-	if l.bucket == nil {
+	switch {
+	case l.bucket == nil:
 		return math.Inf(1)
+	case l.shares:
+		return max(1, l.Rate()*sharedRequestShare)
 	}
 	return max(1, l.Rate()*requestShare)
+}
+
+// PageUnits is RequestUnits for a page of a Scan, which is charged for the sum of its items in half units.
+func (l *Limiter) PageUnits() float64 {
+	if l.shares {
+		return max(l.RequestUnits(), min(sharedPageUnits, l.Rate()*sharedPageShare))
+	}
+	return max(l.RequestUnits(), min(pageUnits, l.Rate()/4))
+}
+
+// Saw tells how many units a consistent read of an item takes that was found in the table.
+func (l *Limiter) Saw(units float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.largest = max(l.largest, units)
+}
+
+// Largest is the most units that a consistent read of one item takes, of those that were found in the table; 0: none was yet.
+func (l *Limiter) Largest() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.largest
 }
 
 // Overhead is what a unit of an item's own has cost lately, at least 1: its entries in local secondary indexes, the larger item
@@ -124,6 +174,10 @@ func (l *Limiter) Reserve(ctx context.Context, units float64) error {
 	defer func() { <-l.turn }()
 	waited := 0 // tokens that are ours
 	for tokens := toTokens(units); waited < tokens; {
+		if err := l.rest(ctx); err != nil {
+			l.give(waited)
+			return err
+		}
 		n := l.fromCredit(tokens - waited)
 		if n == 0 {
 			n = min(tokens-waited, l.bucket.Burst())
@@ -142,7 +196,27 @@ func (l *Limiter) Reserve(ctx context.Context, units float64) error {
 		}
 		waited += n
 	}
+	if err := l.rest(ctx); err != nil { // something was throttled while this one waited
+		l.give(waited)
+		return err
+	}
 	return nil
+}
+
+// rest waits while nothing is to be sent.
+func (l *Limiter) rest(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		resume := l.adapt.resume
+		l.mu.Unlock()
+		wait := time.Until(resume)
+		if resume.IsZero() || wait <= 0 {
+			return nil
+		}
+		if err := call.Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
 }
 
 // fromCredit takes up to n tokens from those given back.
@@ -231,7 +305,7 @@ func (l *Limiter) SettleThrottled(reserved float64, consumed Consumed) {
 	l.correct(reserved, spent)
 }
 
-// count adds what was consumed to the sum, and to what an adaptive limiter goes by.
+// count adds what was consumed to the sum, and to what the rate goes by.
 func (l *Limiter) count(consumed Consumed) {
 	l.used.add(consumed)
 	if l.adapt == nil {
@@ -249,8 +323,11 @@ func (l *Limiter) Throttle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.throttled++
-	if l.adapt != nil {
-		l.adapt.throttled = true
+	if l.adapt == nil {
+		return
+	}
+	if rate, changed := l.adapt.throttle(time.Now()); changed {
+		l.setRate(rate)
 	}
 }
 
@@ -259,6 +336,14 @@ func (l *Limiter) Used() float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.used.Units
+}
+
+// Limited is the part of Used that counts against the limit: where indexes have units of their own, what the table or one of them took,
+// whichever took most.
+func (l *Limiter) Limited() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used.Limiting
 }
 
 // UsedByIndex is the part of Used that each index took, by the index's name; nil if none did.

@@ -318,9 +318,9 @@ func TestReadRepeats(t *testing.T) {
 		if l.Throttled() != 2 || l.Used() != 13 {
 			t.Errorf("throttled %d, used %g, want 2 and 13: the other failure may have cost what was reserved", l.Throttled(), l.Used())
 		}
-		// 10 s for each reservation, since those of all failures are spent; and up to 50, 100 and 200 ms of back-off, in which the
-		// bucket fills.
-		if d := time.Since(start); d < 39*time.Second || d > 40*time.Second+353*time.Millisecond {
+		// 10 s for the first reservation, and, at half of the rate, 20 s for each of the others, since those of all failures are
+		// spent; after each throttling a second in which nothing is sent, while the bucket fills; and short back-offs.
+		if d := time.Since(start); d < 69*time.Second || d > 72*time.Second+353*time.Millisecond {
 			t.Errorf("it took %s", d)
 		}
 		if d := reserve(t, l, 7); d != 0 {

@@ -1,5 +1,3 @@
-// Package converge brings items of the target in line with the source while the application writes to the source and a
-// replicator applies its stream to the target: the convergence protocol of the design, section 3.
 package converge
 
 import (
@@ -80,8 +78,9 @@ func (c *Converger) Split(ops []batch.Op) [][]batch.Op {
 	return parts
 }
 
-// maxRecheckBytes of items are half of what one BatchGetItem returns (API reference), since they may have grown.
-const maxRecheckBytes = 8 << 20
+// maxRecheckBytes of items are what one BatchGetItem returns of a partition (API reference: 1 MB), in which neighbours of a Scan mostly
+// are.
+const maxRecheckBytes = 1 << 20
 
 func sizeOf(ops []batch.Op) (size int) {
 	for _, op := range ops {
@@ -224,11 +223,11 @@ func differing(ops []batch.Op, now []item.Item) ([]batch.Op, error) {
 // Compare reads the keys from both tables, the source first, and returns the writes that would make the target's items the
 // source's.
 func (c *Converger) Compare(ctx context.Context, wanted []item.Key) ([]batch.Op, error) {
-	source, err := c.Source.Read(ctx, wanted, float64(len(wanted)))
+	source, err := c.Source.Read(ctx, wanted, batch.Unknown)
 	if err != nil {
 		return nil, fmt.Errorf("read source: %w", err)
 	}
-	target, err := c.Target.Read(ctx, wanted, float64(len(wanted)))
+	target, err := c.Target.Read(ctx, wanted, batch.Unknown)
 	if err != nil {
 		return nil, fmt.Errorf("read target: %w", err)
 	}

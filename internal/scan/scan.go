@@ -77,12 +77,17 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 	estimate, limit := s.size()
 	in.Limit = limit
 	var page Page
+	largest := 0.0
 	err := s.Limiter.Read(ctx, s.Policy, estimate, func(ctx context.Context) (capacity.Consumed, error) {
 		var consumed capacity.Consumed
 		var err error
 		if page, consumed, err = s.request(ctx, in); err != nil {
 			return capacity.Consumed{}, call.Private(err)
 		}
+		for _, it := range page.Items {
+			largest = max(largest, it.ReadUnits())
+		}
+		s.Limiter.Saw(largest)
 		if n := len(page.Items); n > 0 && consumed.Units > 0 {
 			s.itemUnits.Store(math.Float64bits(consumed.Units / float64(n)))
 		}
@@ -107,14 +112,10 @@ const (
 	firstPage = 10 // items of the first page under a limit, when nothing is known of their size
 )
 
-// leastUnits is what a page may take of the budget even if that is more than one request should, but no more than a quarter of
-// a second's: a page is charged in half units, of which a half is wasted on average.
-const leastUnits = 16
-
 // size returns the units that the next page is likely to take, and the number of items to ask for so that it takes no more of
 // the budget than one request should, and holds no more than MaxItems; nil for as many as a page holds.
 func (s *Scanner) size() (estimate float64, limit *int32) {
-	most := max(s.Limiter.RequestUnits(), min(leastUnits, s.Limiter.Rate()/4))
+	most := s.Limiter.PageUnits()
 	perItem := math.Float64frombits(s.itemUnits.Load())
 	switch {
 	case perItem == 0 && most < pageUnits:

@@ -37,7 +37,8 @@ type Info struct {
 	Clock  call.Clock // of the service that described it: what expires, and how old something is, goes by it
 }
 
-// Describe reads a table's description. Its errors are *refuse.Error, but for the context's own.
+// Describe reads a table's description and makes sure that it is of the table that was asked for: see checkPlace. name is a name or an
+// ARN. Its errors are *refuse.Error, but for the context's own.
 func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, error) {
 	const patience = 30 * time.Second
 	limited, cancel := context.WithTimeout(ctx, patience)
@@ -56,7 +57,7 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 	if err != nil {
 		return Info{}, refuse.Because(err, "check the endpoint URL: it doesn't answer as DynamoDB does", "the keys of %s can't be read (%s)", called(side, name), oneLine(err))
 	}
-	return Info{
+	info := Info{
 		Side:   side,
 		Sent:   name,
 		Name:   aws.ToString(out.Table.TableName),
@@ -68,7 +69,14 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 		Bytes:  aws.ToInt64(out.Table.TableSizeBytes),
 		Raw:    out.Table,
 		Clock:  call.ClockOf(out.ResultMetadata),
-	}, nil
+	}
+	if err := checkPlace(api, info); err != nil {
+		return Info{}, err
+	}
+	if err := checkStreamOf(info); err != nil {
+		return Info{}, err
+	}
+	return info, nil
 }
 
 // OnlyTable is the side of a job's only table, and the Name of its Side.
@@ -89,6 +97,11 @@ func describeError(err error, side, name string) error {
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
+		if denial, is := call.DeniedBy(err); is && denial.Key != call.KeyFine {
+			return refuse.Because(err, denial.Remedy(), "access to %s is denied: %s", called(side, name), denial)
+		} else if is && denial.Explicit {
+			return refuse.Because(err, denial.Remedy(), "access to %s is denied by a policy (dynamodb:DescribeTable)", called(side, name))
+		}
 		switch api.ErrorCode() {
 		case "AccessDeniedException":
 			return refuse.Because(err, "allow dynamodb:DescribeTable and what else the README lists", "access to %s is denied", called(side, name))

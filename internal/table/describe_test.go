@@ -66,6 +66,14 @@ func TestDescribeErrors(t *testing.T) {
 	}{
 		"not found":     {nil, []string{`"no-such-table"`, "does not exist"}},
 		"access denied": {testkit.Fail(400, "com.amazon.coral.service#AccessDeniedException", "User: x is not authorized"), []string{"denied", "dynamodb:DescribeTable"}},
+		"denied by a policy": {
+			testkit.Fail(400, "AccessDeniedException", "User: x is not authorized to perform: dynamodb:DescribeTable on resource: y with an explicit deny in a service control policy"),
+			[]string{"denied by a policy", "dynamodb:DescribeTable", "take the denial out"},
+		},
+		"key denied": {
+			testkit.Fail(400, "AccessDeniedException", "KMS key access denied error: com.amazonaws.services.kms.model.AWSKMSException: x is not authorized to perform: kms:Decrypt"),
+			[]string{"kms:Decrypt is not allowed", "the key's policy"},
+		},
 		"bad token": {
 			testkit.Fail(400, "com.amazon.coral.service#UnrecognizedClientException", "The security token included in the request is invalid."),
 			[]string{"does not accept the credentials", "UnrecognizedClientException"},

@@ -42,12 +42,13 @@ type Handle struct {
 	Table   string // what to send as TableName: a name or an ARN
 	Given   string // what the user gave
 	Ref     Ref
+	Side    Side       // as it was given
 	Config  aws.Config // for clients of other services
 }
 
-// LocalEndpoint is the address of a local engine, which may serve other services, too; nil where there is none.
+// LocalEndpoint is the address of a local engine, on this machine, which may serve other services, too; nil where there is none.
 func (h *Handle) LocalEndpoint() *string {
-	if base := h.DB.Options().BaseEndpoint; isLocal(base) {
+	if base := h.DB.Options().BaseEndpoint; isLoopback(base) {
 		return base
 	}
 	return nil
@@ -70,29 +71,28 @@ func (s Side) Open(ctx context.Context) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handle{Table: ref.Name, Given: s.Table, Ref: ref, Config: cfg}
+	h := &Handle{Table: ref.Name, Given: s.Table, Ref: ref, Side: s, Config: cfg}
 	h.DB = dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		if s.EndpointURL != "" {
 			o.BaseEndpoint = &s.EndpointURL
 		}
 	})
 	base := h.DB.Options().BaseEndpoint
-	if ref.ARN != "" && !isLocal(base) {
-		h.Table = ref.ARN // reaches the right account; local engines take names only
+	if ref.ARN != "" && !isLoopback(base) {
+		h.Table = ref.ARN // reaches the right account or nothing; local engines take names only
+		if cfg.Region != ref.Region {
+			return nil, s.otherRegion(ref, cfg.Region)
+		}
 	}
 	h.Streams = dynamodbstreams.NewFromConfig(cfg, func(o *dynamodbstreams.Options) {
 		// A local engine serves its streams at the same address. What the user gave for this side goes before the environment:
-		// the streams of another engine may have the same ARNs.
-		if isLocal(base) && (o.BaseEndpoint == nil || s.EndpointURL != "") {
+		// the streams of another engine may have the same ARNs. Any other endpoint, such as a private one of AWS, serves no streams:
+		// they have hosts of their own.
+		if isLoopback(base) && (o.BaseEndpoint == nil || s.EndpointURL != "") {
 			o.BaseEndpoint = base
 		}
 	})
 	return h, nil
-}
-
-// isLocal tells a local engine's address from one of AWS (a VPC endpoint, say).
-func isLocal(base *string) bool {
-	return base != nil && !strings.Contains(*base, ".amazonaws.") && !strings.Contains(*base, ".api.aws")
 }
 
 func (s Side) checkEndpoint() error {
@@ -119,10 +119,14 @@ func (s Side) region(ref Ref) (string, error) {
 	switch {
 	case s.Region == "":
 		return ref.Region, nil
-	case ref.Region != "" && s.Region != ref.Region && s.EndpointURL == "": // a local engine's ARNs may name any Region
-		return "", refuse.New("leave the Region out, the ARN has it", "--%s is in Region %s, but Region %s was given for it", s.Name, ref.Region, s.Region)
+	case ref.Region != "" && s.Region != ref.Region && !isLoopback(&s.EndpointURL): // a local engine's ARNs may name any Region
+		return "", s.otherRegion(ref, s.Region)
 	}
 	return s.Region, nil
+}
+
+func (s Side) otherRegion(ref Ref, region string) error {
+	return refuse.New("leave the Region out, the ARN has it", "--%s is in Region %s, but Region %s was given for it", s.Name, ref.Region, region)
 }
 
 // expiryWindow is how long before they end credentials are renewed: a request that is signed just before may arrive just after,
@@ -137,6 +141,7 @@ func (s Side) Config(ctx context.Context, region string) (aws.Config, error) {
 		config.WithHTTPClient(awshttp.NewBuildableClient()),
 		config.WithCredentialsCacheOptions(renewEarly),
 		config.WithLogger(logging.Nop{}), // the SDK would write its warnings to stderr
+		config.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) { o.TokenProvider = s.token(ctx) }),
 	}
 	if region != "" {
 		options = append(options, config.WithRegion(region))
@@ -159,6 +164,7 @@ func (s Side) Config(ctx context.Context, region string) (aws.Config, error) {
 		}
 		cfg.Region = "us-east-1" // an endpoint of one's own takes any; the signature needs one
 	}
+	cfg.Credentials = s.shared(ctx, cfg.Credentials)
 	if s.RoleARN != "" {
 		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), s.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName = "reseal"
@@ -170,7 +176,10 @@ func (s Side) Config(ctx context.Context, region string) (aws.Config, error) {
 
 // checkCredentials asks for credentials now, so that their absence is one clear line and not the end of a long chain.
 func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
-	const patience = 15 * time.Second
+	patience := 15 * time.Second
+	if ctx.Value(askingKey{}) != nil {
+		patience = 5 * time.Minute // a person may have to look for a device
+	}
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := cfg.Credentials.Retrieve(limited)
@@ -180,6 +189,8 @@ func (s Side) checkCredentials(ctx context.Context, cfg aws.Config) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, errNobodyToAsk):
+		return s.noCode(err)
 	case s.RoleARN != "":
 		return refuse.Because(err, "check the role's ARN, its trust policy and your own credentials", "the %s's role %s can't be assumed (%s)", s.Name, s.RoleARN, oneLine(err))
 	case errors.As(err, &last) && last.Service() == "ec2imds":

@@ -30,6 +30,9 @@ func TestOpen(t *testing.T) {
 		local = "http://127.0.0.1:8000"
 		other = "http://localhost:9000"
 		vpc   = "https://vpce-1.dynamodb.eu-west-1.vpce.amazonaws.com"
+		alias = "https://dynamodb.corp.example"
+		china = "https://dynamodb.cn-north-1.amazonaws.com.cn"
+		upper = "https://DYNAMODB.EU-WEST-1.AMAZONAWS.COM"
 	)
 	for name, test := range map[string]struct {
 		environment []string
@@ -61,6 +64,30 @@ func TestOpen(t *testing.T) {
 		},
 		"VPC endpoint": {
 			[]string{"AWS_REGION=us-west-2"}, table.Side{Table: arn, EndpointURL: vpc}, arn, "eu-west-1", vpc, "",
+		},
+		// No spelling of a host makes it a local engine: an ARN is sent as one, and streams are read at their own hosts.
+		"alias of a private endpoint": {
+			nil, table.Side{Table: arn, EndpointURL: alias}, arn, "eu-west-1", alias, "",
+		},
+		"endpoint of another partition": {
+			nil,
+			table.Side{Table: "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/abc", EndpointURL: china},
+			"arn:aws-cn:dynamodb:cn-north-1:123456789012:table/abc", "cn-north-1", china, "",
+		},
+		"endpoint in upper case": {
+			nil, table.Side{Table: arn, EndpointURL: upper}, arn, "eu-west-1", upper, "",
+		},
+		"alias of the environment": {
+			[]string{"AWS_ENDPOINT_URL_DYNAMODB=" + alias}, table.Side{Table: arn}, arn, "eu-west-1", alias, "",
+		},
+		"alias, and an endpoint of the streams": {
+			[]string{"AWS_ENDPOINT_URL_DYNAMODB_STREAMS=" + vpc}, table.Side{Table: arn, EndpointURL: alias}, arn, "eu-west-1", alias, vpc,
+		},
+		"engine of another machine": {
+			nil, table.Side{Table: "abc", EndpointURL: "http://engine:8000"}, "abc", "us-east-1", "http://engine:8000", "",
+		},
+		"engine by other names of this machine": {
+			nil, table.Side{Table: arn, EndpointURL: "http://[::1]:8000"}, "abc", "eu-west-1", "http://[::1]:8000", "http://[::1]:8000",
 		},
 		"endpoint of the environment": {
 			[]string{"AWS_REGION=us-west-2", "AWS_ENDPOINT_URL_DYNAMODB=" + local}, table.Side{Table: "abc"}, "abc", "us-west-2", local, local,
@@ -135,6 +162,9 @@ func TestOpenRefuses(t *testing.T) {
 		"no table name":  {nil, table.Side{Table: "a b"}, []string{"--source", "a b"}},
 		"no Region":      {nil, table.Side{Table: "abc"}, []string{"Region", "AWS_REGION", "--source-region"}},
 		"another Region": {nil, table.Side{Table: arn, Region: "us-west-2"}, []string{"--source", "eu-west-1", "us-west-2"}},
+		"another Region, alias": {
+			nil, table.Side{Table: arn, Region: "us-west-2", EndpointURL: "https://dynamodb.corp.example"}, []string{"--source", "eu-west-1", "us-west-2"},
+		},
 		"endpoint without scheme": {
 			nil, table.Side{Table: "abc", EndpointURL: "localhost:8000"}, []string{"localhost:8000", "http://localhost:8000"},
 		},

@@ -24,20 +24,26 @@ type Needs struct {
 type Pair struct{ Source, Target Info }
 
 // Preflight describes both tables and checks that the job may run: both are ACTIVE, are two tables, and have the same keys,
-// and what needs says. It writes nothing. Its errors are *refuse.Error, but for the context's own.
+// and what needs says. A table that is CREATING or UPDATING is waited for: see Await and OnWaiting. It writes nothing. Its errors are *refuse.Error, but for the context's own.
 func Preflight(ctx context.Context, source DescribeAPI, sourceName string, target DescribeAPI, targetName string, needs Needs) (Pair, error) {
 	if e := needs.Encryption; e != "" && e != EncryptionKMS && e != EncryptionAny {
 		return Pair{}, refuse.New("use kms or any", "--encryption %q is not known", e)
 	}
 	var pair Pair
-	var err error
-	if pair.Source, err = Describe(ctx, source, "source", sourceName); err != nil {
+	err := awaitAll(ctx, func() ([]Info, error) {
+		var err error
+		if pair.Source, err = Describe(ctx, source, "source", sourceName); err != nil {
+			return nil, err
+		}
+		if pair.Target, err = Describe(ctx, target, "target", targetName); err != nil {
+			return nil, err
+		}
+		return []Info{pair.Source, pair.Target}, pair.checkDistinct()
+	})
+	if err != nil {
 		return Pair{}, err
 	}
-	if pair.Target, err = Describe(ctx, target, "target", targetName); err != nil {
-		return Pair{}, err
-	}
-	checks := []func() error{pair.checkDistinct, pair.checkActive, pair.checkKeys}
+	checks := []func() error{pair.checkKeys}
 	if needs.Stream {
 		checks = append(checks, pair.checkStream)
 	}
@@ -56,24 +62,6 @@ func Preflight(ctx context.Context, source DescribeAPI, sourceName string, targe
 func (p Pair) checkDistinct() error {
 	if p.Source.ARN == p.Target.ARN && p.Source.ID == p.Target.ID {
 		return refuse.New("give another --target", "source and target are the same table %q", p.Source.Name)
-	}
-	return nil
-}
-
-func (p Pair) checkActive() error {
-	for _, info := range []Info{p.Source, p.Target} {
-		if err := info.CheckActive(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// CheckActive refuses a table that isn't ACTIVE. UPDATING serves reads and writes too, but a stream that is being enabled may not hold
-// every change yet.
-func (i Info) CheckActive() error {
-	if i.Raw.TableStatus != types.TableStatusActive {
-		return refuse.New("wait until it is ACTIVE", "%s is %s", called(i.Side, i.Name), i.Raw.TableStatus)
 	}
 	return nil
 }

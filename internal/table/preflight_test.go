@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -49,6 +50,11 @@ func view(v types.StreamViewType) func(*types.TableDescription) {
 func noStream(td *types.TableDescription)     { td.StreamSpecification = nil }
 func noEncryption(td *types.TableDescription) { td.SSEDescription = nil }
 
+// inNoTime runs a test on a clock that doesn't wait.
+func inNoTime(test func(*testing.T)) func(*testing.T) {
+	return func(t *testing.T) { synctest.Test(t, test) }
+}
+
 func TestPreflight(t *testing.T) {
 	for name, test := range map[string]struct {
 		source, target describer
@@ -64,8 +70,8 @@ func TestPreflight(t *testing.T) {
 		"one name on two engines": {
 			described("src"), described("src", func(td *types.TableDescription) { td.TableId = aws.String("other") }), table.Needs{}, nil,
 		},
-		"source being created": {described("src", status(types.TableStatusCreating)), described("tgt"), table.Needs{}, []string{"source", "CREATING"}},
-		"source being changed": {described("src", status(types.TableStatusUpdating)), described("tgt"), table.Needs{}, []string{"source", "UPDATING", "ACTIVE"}},
+		"source being created": {described("src", status(types.TableStatusCreating)), described("tgt"), table.Needs{}, []string{"source", "CREATING", "ACTIVE"}},
+		"source being changed": {described("src", status(types.TableStatusUpdating)), described("tgt"), table.Needs{}, []string{"source", "still UPDATING after 10m", "ACTIVE"}},
 		"target being deleted": {described("src"), described("tgt", status(types.TableStatusDeleting)), table.Needs{}, []string{"target", "DELETING"}},
 		"target without its key": {
 			described("src"), described("tgt", status(types.TableStatusInaccessibleEncryptionCredentials)),
@@ -97,8 +103,12 @@ func TestPreflight(t *testing.T) {
 		"any encryption":       {described("src"), described("tgt", noEncryption), table.Needs{Encryption: "any"}, nil},
 		"source not encrypted": {described("src", noEncryption), described("tgt"), table.Needs{}, nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			pair, err := table.Preflight(t.Context(), test.source, "src", test.target, "tgt", test.needs)
+		t.Run(name, inNoTime(func(t *testing.T) {
+			target, err := test.target(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			pair, err := table.Preflight(t.Context(), test.source, "src", test.target, *target.TableName, test.needs)
 			if test.says != nil {
 				wantRefusal(t, err, test.says...)
 				if pair.Source.Raw != nil || pair.Target.Raw != nil {
@@ -112,7 +122,7 @@ func TestPreflight(t *testing.T) {
 			if pair.Source.Side != "source" || pair.Target.Side != "target" || pair.Source.Raw == nil || pair.Target.Raw == nil {
 				t.Errorf("pair %+v", pair)
 			}
-		})
+		}))
 	}
 }
 

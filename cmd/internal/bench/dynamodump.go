@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"reseal/internal/test/python"
+	"reseal/internal/test/install"
 )
 
 //go:embed dynamodump/requirements.txt
@@ -49,7 +49,7 @@ func newDynamodump(ctx context.Context, c *contest) (dynamodump, error) {
 	if err != nil {
 		return dynamodump{}, err
 	}
-	interpreter, err := python.Environment{
+	interpreter, err := install.Python{
 		What: "dynamodump", Requirements: dynamodumpRequirements, Remedy: "do without it",
 	}.Install(ctx, os.Stderr)
 	return dynamodump{interpreter, host, c.items}, err

@@ -25,7 +25,7 @@ func plainClient(ctx context.Context, url string) (*dynamodb.Client, error) {
 // batchSize is the most that BatchWriteItem takes.
 const batchSize = 25
 
-// plainCopy reads each segment page by page and writes what it reads, 25 items at a time. It loses updates (see DESIGN, section 3).
+// plainCopy reads each segment page by page and writes what it reads, 25 items at a time. It loses updates (see internal/converge).
 func plainCopy(ctx context.Context, j job) error {
 	db, err := plainClient(ctx, j.url)
 	if err != nil {

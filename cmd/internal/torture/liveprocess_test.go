@@ -209,6 +209,8 @@ func (r *liveRun) causeOf(p *liveProcess, how end, status int) string {
 		return "stopped by a full disk"
 	case status == 3 && (strings.Contains(log, "AccessDeniedException") || strings.Contains(log, "gave up after")):
 		return "failed"
+	case status == 2 && p.role == replicator && strings.Contains(log, "can't be listed"): // a tailer that may not list the stream refuses
+		return "failed"
 	}
 	r.fail("%s ended with status %d: %s", p.role, status, log)
 	return "failed for another reason"

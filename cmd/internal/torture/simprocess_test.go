@@ -216,7 +216,7 @@ func (w *simWorld) causeOf(p *process, how end, err error) string {
 		return "stopped"
 	case how == diskFull && errors.Is(err, fs.ErrNotExist):
 		return "stopped by a full disk"
-	case err != nil && !refuse.Is(err) && wasPlanted(err):
+	case err != nil && (!refuse.Is(err) || p.role == replicator) && wasPlanted(err): // a tailer that may not list the stream refuses
 		return "failed"
 	}
 	w.t.Errorf("%s ended with %v", p.role, err)

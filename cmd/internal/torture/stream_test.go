@@ -137,6 +137,9 @@ func (s *stream[R]) position(id, iteratorType, sequence string, now time.Time) (
 		return 0, nil
 	case "LATEST":
 		return one.seen(now), nil
+	case "AT_SEQUENCE_NUMBER": // or with the next one: a shard may start at a number that no record has
+		at, _ := slices.BinarySearchFunc(one.records, sequence, func(e entry[R], sequence string) int { return cmp.Compare(e.sequence, sequence) })
+		return at, nil
 	case "AFTER_SEQUENCE_NUMBER":
 		at, found := slices.BinarySearchFunc(one.records, sequence, func(e entry[R], sequence string) int { return cmp.Compare(e.sequence, sequence) })
 		if !found {

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"reseal/internal/test/engine/cachetest"
+	"reseal/internal/test/install/cachetest"
 )
 
 // fakeNPM puts a shell script named npm first in PATH.

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"reseal/internal/test/install"
 )
 
 const (
@@ -139,7 +141,7 @@ func (e *Engine) supervise(run context.Context, cmd *exec.Cmd, started chan<- er
 	if err != nil {
 		reason = err.Error()
 	}
-	e.err = fmt.Errorf("engine ended by itself: %s: %s", reason, oneLine(e.output.String()))
+	e.err = fmt.Errorf("engine ended by itself: %s: %s", reason, install.OneLine(e.output.String()))
 }
 
 // awaitReady waits until the engine answers. It asks only once the engine has said that it listens: an answer
@@ -166,7 +168,7 @@ func (e *Engine) awaitReady(ctx context.Context, ready string) error {
 			<-ctx.Done() // Nothing else stops an engine that nobody has yet.
 			return context.Cause(ctx)
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %s", context.Cause(ctx), oneLine(e.output.String()))
+			return fmt.Errorf("%w: %s", context.Cause(ctx), install.OneLine(e.output.String()))
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"reseal/internal/test/python"
+	"reseal/internal/test/install"
 )
 
 //go:embed python/requirements.txt
@@ -30,7 +30,7 @@ var interpreter struct {
 func Python(t testing.TB) string {
 	t.Helper()
 	interpreter.once.Do(func() {
-		interpreter.path, interpreter.err = python.Environment{
+		interpreter.path, interpreter.err = install.Python{
 			What: "cfn-lint and moto", Requirements: pythonRequirements, Remedy: "leave out the tests of the templates",
 		}.Install(context.Background(), os.Stderr) // for the tests after this one, too
 	})

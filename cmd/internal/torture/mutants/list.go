@@ -27,8 +27,8 @@ var mutants = []mutant{
 		from: "uncertain = with(uncertain, pending)", to: "_ = with(nil, pending)",
 	},
 	{
-		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "seed/seed.go",
-		from: "call.Sleep(ctx, time.Until(last.Add(r.lifetime)))", to: "call.Sleep(ctx, time.Until(last))",
+		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "seed/settle.go",
+		from: "r.wait(ctx, last.Add(r.lifetime))", to: "r.wait(ctx, last)",
 	},
 	{
 		name: "uncertain-in-checkpoint", what: "the uncertain list is not in the checkpoint", file: "seed/encode.go",
@@ -43,16 +43,16 @@ var mutants = []mutant{
 		from: "r.page(ctx, s, after, ops)", to: "r.page(ctx, s, page.Next, ops)",
 	},
 	{
-		name: "contiguous-checkpoint-tailer", what: "the replicator's position is past records that are being applied", file: "replicate/reader.go",
-		from: "counts, err := Apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence)\n\tcounts, err := Apply(",
+		name: "contiguous-checkpoint-tailer", what: "the replicator's position is past records that are being applied", file: "replicate/sink.go",
+		from: "counts, err := sink.apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence, records[len(records)-1].Made)\n\tcounts, err := sink.apply(",
 	},
 	{
 		name: "lowest-unapplied", what: "the position after a failure is that of the last key that failed, not the first", file: "replicate/apply.go",
-		from: "at < a.failedAt {", to: "at > a.failedAt || a.failure == nil {",
+		from: "at < a.failedAt {", to: "at > a.failedAt || a.failedAt == len(a.records) {",
 	},
 	{
 		name: "parent-before-child", what: "a shard is read beside its parent", file: "replicate/shards.go",
-		from: "if t.position.isDrained(parent) || (!parentListed && !t.position.known(parent)) {", to: "if parentListed || !parentListed {",
+		from: "&& !t.waits(shards, shard) {", to: "&& len(shards.ancestors(shard)) >= 0 {",
 	},
 	{
 		name: "last-record-wins", what: "of several records of a key the first is applied", file: "replicate/apply.go",

@@ -8,7 +8,7 @@ import (
 	"io"
 
 	"reseal/internal/test/engine"
-	"reseal/internal/test/python"
+	"reseal/internal/test/install"
 )
 
 //go:embed requirements.txt
@@ -20,9 +20,9 @@ type Installation struct {
 }
 
 // Install returns the engine in the user's cache folder, and puts it there first if need be. Its needs and errors are those of
-// python.Environment.
+// install.Python.
 func Install(ctx context.Context, log io.Writer) (Installation, error) {
-	interpreter, err := python.Environment{
+	interpreter, err := install.Python{
 		What: "the engine MiniStack", Requirements: requirements, Remedy: "run the tests with the other engine (make test)",
 	}.Install(ctx, log)
 	return Installation{interpreter}, err

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"reseal/internal/test/engine/cachetest"
+	"reseal/internal/test/install/cachetest"
 )
 
 func TestInstallAndStart(t *testing.T) {

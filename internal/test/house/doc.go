@@ -1,0 +1,2 @@
+// Package house checks which package may import which.
+package house

@@ -1,0 +1,157 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"reseal/internal/call"
+	"reseal/internal/item"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+)
+
+// ahead is the keys that were written ahead of their turn, since the target refuses what an earlier record of theirs holds. It is
+// only in memory: a run that resumes finds out again. It is safe for concurrent use.
+type ahead struct {
+	mu       sync.Mutex
+	sequence map[string]string // of the record that was written, by Key.ID
+}
+
+func (a *ahead) add(record Record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sequence == nil {
+		a.sequence = map[string]string{}
+	}
+	a.sequence[record.Key.ID()] = record.Sequence
+}
+
+// leaveOut returns the records but for those that come before one of the same key that is written already, with their places among
+// all, and the keys of which that one is among them.
+func (a *ahead) leaveOut(records []Record) (kept []Record, places []int, reached []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	places = make([]int, 0, len(records))
+	if len(a.sequence) == 0 {
+		for i := range records {
+			places = append(places, i)
+		}
+		return records, places, nil
+	}
+	passed := map[string]bool{}
+	for i, record := range records {
+		id := record.Key.ID()
+		until, is := a.sequence[id]
+		if is && !passed[id] && record.Sequence != until {
+			continue
+		}
+		if is && !passed[id] {
+			passed[id] = true
+			reached = append(reached, id)
+		}
+		kept, places = append(kept, record), append(places, i)
+	}
+	return kept, places, reached
+}
+
+func (a *ahead) forget(ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range ids {
+		delete(a.sequence, id)
+	}
+}
+
+// supersede looks in the shard, after a record, and then in the shards that come after it, for records of a key, up to what there is at
+// present, and writes the first one that the target takes. It tells whether there is one: the application has put the item right.
+// Nothing else of the key can be written meanwhile: all its records are in these shards, which wait for this one.
+func (r *reader) supersede(ctx context.Context, key item.Key, after string) (bool, error) {
+	in := &dynamodbstreams.GetShardIteratorInput{
+		StreamArn: &r.tailer.stream, ShardId: &r.shard, ShardIteratorType: types.ShardIteratorTypeAfterSequenceNumber, SequenceNumber: &after,
+	}
+	ended, done, err := r.searchShard(ctx, in, key)
+	if err != nil || done || !ended {
+		return done, err
+	}
+	shards, err := r.tailer.list(ctx)
+	if err != nil {
+		return false, err
+	}
+	return r.searchChildren(ctx, shards, key)
+}
+
+func (r *reader) searchChildren(ctx context.Context, shards listing, key item.Key) (bool, error) {
+	for shard, parent := range shards.parents {
+		if parent != r.shard {
+			continue
+		}
+		child := &reader{tailer: r.tailer, shard: shard}
+		in := &dynamodbstreams.GetShardIteratorInput{StreamArn: &r.tailer.stream, ShardId: &child.shard, ShardIteratorType: types.ShardIteratorTypeTrimHorizon}
+		ended, done, err := child.searchShard(ctx, in, key)
+		if err == nil && ended && !done {
+			done, err = child.searchChildren(ctx, shards, key)
+		}
+		if err != nil || done {
+			return done, err
+		}
+	}
+	return false, nil
+}
+
+// searchShard looks through one shard. It tells whether the shard is at its end, and whether a record was written.
+func (r *reader) searchShard(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput, key item.Key) (ended, done bool, err error) {
+	out, err := r.getIterator(ctx, in)
+	if err != nil {
+		return false, false, trimmed(err)
+	}
+	const mostEmpty = 5 // answers in a row, then there is nothing more at present
+	iterator := out.ShardIterator
+	for empty := 0; iterator != nil && empty < mostEmpty; {
+		found, err := r.read(ctx, iterator)
+		if err != nil {
+			return false, false, err
+		}
+		if empty++; len(found.records) > 0 {
+			empty = 0
+		}
+		if found.unread != nil {
+			return false, false, nil // nobody gets past that one
+		}
+		if done, err := r.tryRecord(ctx, found.records, key); done || err != nil {
+			return false, done, err
+		}
+		if iterator = found.next; iterator != nil {
+			if err := call.Sleep(ctx, r.tailer.poll()); err != nil {
+				return false, false, err
+			}
+		}
+	}
+	return iterator == nil, false, nil
+}
+
+// tryRecord writes the last of the records that is of the key, if there is one and the target takes it.
+func (r *reader) tryRecord(ctx context.Context, records []Record, key item.Key) (bool, error) {
+	for i := len(records) - 1; i >= 0; i-- {
+		if records[i].Key != key {
+			continue
+		}
+		counts, err := r.tailer.sink.apply(ctx, records[i:i+1])
+		if counts.Uncertain > 0 {
+			r.tailer.wroteUncertain()
+		}
+		switch {
+		case errors.Is(err, ErrPoison):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+		r.tailer.ahead.add(records[i])
+		return true, nil
+	}
+	return false, nil
+}
