@@ -306,7 +306,11 @@ func (w *simWorld) differences() map[string]string {
 func (w *simWorld) history(key string) string {
 	var lines strings.Builder
 	for _, tb := range []*simTable{w.source, w.target} {
-		versions := tb.rows[key].versions
+		r := tb.rows[key]
+		if r == nil {
+			continue
+		}
+		versions := r.versions
 		for _, v := range versions[max(0, len(versions)-8):] {
 			fmt.Fprintf(&lines, "\n%s %s %s %.60s", v.from.Format("04:05.000"), tb.name, v.by, text(v.item))
 		}
