@@ -162,7 +162,7 @@ func prepare(ctx context.Context, o Options) (*tailer, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, refuse.Because(err, "allow dynamodb:DescribeStream, GetShardIterator and GetRecords on it, and check the network", "the stream of the source table %q can't be listed (%s)", pair.Source.Name, call.Message(err))
+		return nil, refuse.Because(err, "allow dynamodb:DescribeStream, GetShardIterator and GetRecords on it, and check the network", "the stream of the source table %q can't be listed (%s)", pair.Source.Name, err)
 	}
 	t.position, err = openCheckpoint(o, pair)
 	return t, err

@@ -25,8 +25,8 @@ var denials = []struct {
 	},
 	{[]string{"seed", "--dry-run"}, map[string]int{"DescribeTable": 2, "Scan": 3}, map[string]int{"DescribeTable": 2}},
 	{
-		[]string{"replicate", "--until-idle", "300ms"},
-		map[string]int{"DescribeTable": 2, "DescribeStream": 3, "GetShardIterator": 3, "GetRecords": 3},
+		[]string{"replicate", "--until-idle", "300ms", "--give-up", "1s"},
+		map[string]int{"DescribeTable": 2, "DescribeStream": 2, "GetShardIterator": 3, "GetRecords": 3},
 		map[string]int{"DescribeTable": 2, "BatchWriteItem": 3},
 	},
 	{
