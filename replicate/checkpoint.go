@@ -150,11 +150,11 @@ func (c *checkpoint) load() error {
 	case file.Source != c.file.Source || file.Target != c.file.Target:
 		return refuse.New(restart, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)
 	case file.Stream != c.file.Stream:
-		return refuse.New("changes may have been missed: replicate with --restart, and seed again with --restart",
+		return refuse.New("changes may have been missed: "+table.StartOver,
 			"the checkpoint %q belongs to a stream that was since disabled", c.path)
 	}
 	if shard, stale := file.stale(time.Now()); stale {
-		return refuse.Because(ErrTrimmed, "replicate with --restart, and seed again with --restart",
+		return refuse.Because(ErrTrimmed, table.StartOver,
 			"the checkpoint %q reaches back too far: its position in %s is more than %s old, and changes may be gone from the stream", c.path, shard, retention)
 	}
 	if file.Shards != nil {

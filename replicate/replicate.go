@@ -90,10 +90,10 @@ type Result struct {
 
 // ErrTrimmed says that the stream no longer holds the records that come next: they were made more than 24 hours ago. The target
 // may lack changes; only a new seed brings it in line.
-var ErrTrimmed = errors.New("the stream no longer reaches back to the position needed: replicate with --restart, then seed again with --restart")
+var ErrTrimmed = errors.New("the stream no longer reaches back to the position needed: " + table.StartOver)
 
 // ErrDisabled says that the source's stream was disabled meanwhile. What it holds is applied, what the source changed since is not.
-var ErrDisabled = errors.New("the stream was disabled, so later changes are not replicated: enable it, replicate with --restart, then seed again with --restart")
+var ErrDisabled = errors.New("the stream was disabled, so later changes are not replicated: enable it, " + table.StartOver)
 
 const (
 	defaultPoll      = 250 * time.Millisecond
