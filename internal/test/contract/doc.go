@@ -16,7 +16,7 @@
 // # When a test fails
 //
 // The message names operation, member and rule, never a value; map keys are "*". A fault of the program is to be mended there. A
-// request that is wrong on purpose: testkit.BadRequest; an answer that is wrong on purpose: testkit.BadAnswer. What an engine
+// request that is wrong on purpose: testkit.BadRequests; an answer that is wrong on purpose: testkit.BadAnswers (a hook that cuts an answer short need not say so). What an engine
 // does otherwise than DynamoDB: the list in testkit/contract.go.
 //
 // # Newer models

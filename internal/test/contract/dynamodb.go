@@ -162,7 +162,6 @@ func (c *checker) keyed(a attributes, of *table) {
 	}
 	switch a.role {
 	case "Item":
-		c.indexed(a, of)
 	case "ExclusiveStartKey", "LastEvaluatedKey":
 		c.only(a, of, c.call.index != "")
 		if a.role == "ExclusiveStartKey" {
@@ -170,22 +169,6 @@ func (c *checker) keyed(a attributes, of *table) {
 		}
 	default:
 		c.only(a, of, false)
-	}
-}
-
-// indexed checks the attributes that are keys of indexes.
-func (c *checker) indexed(a attributes, of *table) {
-	for _, one := range a.list {
-		want := of.types[one.name]
-		isKey := slices.ContainsFunc(of.keys, func(key tableKey) bool { return key.name == one.name })
-		if want == "" || isKey {
-			continue
-		}
-		if one.kind != want {
-			c.breaks(IndexKey, "an index's key attribute has the type %s, want %s", one.kind, want)
-		} else if one.kind != "N" && len(one.text) == 0 {
-			c.breaks(IndexKey, "an index's key attribute is empty")
-		}
 	}
 }
 

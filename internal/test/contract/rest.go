@@ -128,7 +128,7 @@ func marshal(v any) []byte {
 	return data
 }
 
-// route finds the operation of a method and URI: the one with the longest text of its own.
+// route finds the operation of a method and URI: the one with the most of its own in it.
 func (s *service) route(method string, uri *url.URL) (name string) {
 	best := -1
 	for _, op := range s.operations {
@@ -137,12 +137,18 @@ func (s *service) route(method string, uri *url.URL) (name string) {
 			continue
 		}
 		fixed, _ := url.ParseQuery(query) // of the model
-		fits := true
+		fits := op.input == nil || !slices.ContainsFunc(op.input.required, func(m *member) bool {
+			return m.location == "querystring" && !uri.Query().Has(m.wire)
+		})
 		for key, values := range fixed {
 			got, is := uri.Query()[key]
 			fits = fits && is && (values[0] == "" || slices.Contains(got, values[0]))
 		}
-		if own := len(label.ReplaceAllString(op.uri, "")); fits && own > best {
+		own := len(label.ReplaceAllString(op.uri, ""))
+		if op.input != nil {
+			own += len(op.input.required) // among them what is in the query
+		}
+		if fits && own > best {
 			best, name = own, op.name
 		}
 	}

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 )
 
@@ -45,13 +46,18 @@ const (
 	Key         Rule = "key"          // the key attributes, all of them, with their types
 	KeyOnly     Rule = "key only"     // nothing but the key attributes
 	KeySize     Rule = "key size"     // a partition key has 1 to 2048 bytes, a sort key 1 to 1024
-	IndexKey    Rule = "index key"    // an index's key attribute has the type that the table defines, and isn't empty
 	Segment     Rule = "segment"      // Segment and TotalSegments come together, the one below the other
 	StartKey    Rule = "start key"    // an ExclusiveStartKey comes from the segment that it is sent to
 	TableName   Rule = "table name"   // 3 to 255 of a-z, A-Z, 0-9, _, - and ., or an ARN
 	RecordLimit Rule = "record limit" // GetRecords gives 1,000 records at the most
 	Expression  Rule = "expression"   // 4 KB; names and values that it uses are given, and those given are used
 )
+
+// Rules are all of them.
+var Rules = []Rule{
+	Service, JSON, Member, Duplicate, Type, Required, Length, Range, Pattern, Enum, Exception,
+	RequestSize, BatchCount, UniqueKeys, ItemSize, OneValue, Number, Set, Depth, Key, KeyOnly, KeySize, Segment, StartKey, TableName, RecordLimit, Expression,
+}
 
 // Violation is a breach of the contract. It holds nothing of what was in a table: map keys in the path are "*".
 type Violation struct {
@@ -75,13 +81,15 @@ func (v Violation) String() string {
 type Exemption struct {
 	Side       Side
 	Operations []string
-	Path       string
+	Path       string // without the numbers of list elements: "Records[].dynamodb"
 	Rule       Rule
 	Why        string
 }
 
+var index = regexp.MustCompile(`\[[0-9]+\]`)
+
 // Covers tells whether the exemption is for the violation.
 func (e Exemption) Covers(v Violation) bool {
 	return (e.Side == "" || e.Side == v.Side) && (len(e.Operations) == 0 || slices.Contains(e.Operations, v.Operation)) &&
-		(e.Path == "" || e.Path == v.Path) && (e.Rule == "" || e.Rule == v.Rule)
+		(e.Path == "" || e.Path == index.ReplaceAllString(v.Path, "[]")) && (e.Rule == "" || e.Rule == v.Rule)
 }

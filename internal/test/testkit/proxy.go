@@ -169,9 +169,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	if hook != nil {
 		if response := hook(x); response != nil {
-			if !response.Cut {
-				p.inspector.answer(call, response.status(), response.Body)
-			}
+			p.inspector.hooked(call, response)
 			response.write(w)
 			return
 		}
