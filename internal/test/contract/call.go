@@ -121,9 +121,9 @@ func (c *Call) find(method string, uri *url.URL, header http.Header, body []byte
 	}
 	switch signed {
 	case "lambda":
-		c.use(signed, "rest-json", func(s *service) string { return s.route(method, uri) })
+		c.use(signed, "rest-json", func(s *service) string { return s.route(method, uri, header) })
 	case "s3":
-		c.use(signed, "rest-xml", func(s *service) string { return s.route(method, uri) })
+		c.use(signed, "rest-xml", func(s *service) string { return s.route(method, uri, header) })
 	}
 }
 

@@ -21,6 +21,7 @@ type checker struct {
 	table  string            // under RequestItems: whose keys these are
 	found  []attributes      // keys and items
 	given  map[string]bool   // the placeholders of expressions
+	free   []*names          // to be used again
 }
 
 func (c *checker) breaks(rule Rule, format string, args ...any) {
@@ -178,7 +179,8 @@ func (c *checker) mapping(s *shape) {
 	c.at++
 	ofTables := len(c.path) == 1 && c.path[0].name == "RequestItems"
 	n := 0
-	var seen names
+	seen := c.names()
+	defer c.done(seen)
 	for ; c.next(); n++ {
 		name := c.member()
 		c.push("*")
@@ -188,7 +190,6 @@ func (c *checker) mapping(s *shape) {
 		c.chars(s.key, name)
 		if ofTables {
 			c.table = string(name)
-			c.tableName(name)
 		}
 		c.note(name)
 		c.check(s.value)
@@ -205,6 +206,21 @@ func (c *checker) note(name []byte) {
 		}
 		c.given[string(name)] = true
 	}
+}
+
+// names returns an empty set of names; done takes it back.
+func (c *checker) names() *names {
+	if n := len(c.free); n > 0 {
+		set := c.free[n-1]
+		c.free = c.free[:n-1]
+		return set
+	}
+	return &names{}
+}
+
+func (c *checker) done(set *names) {
+	set.few, set.many = set.few[:0], nil
+	c.free = append(c.free, set)
 }
 
 // length checks the number of elements, characters or bytes, in requests: the service itself answers with an empty UnprocessedItems,
@@ -248,7 +264,7 @@ func (c *checker) chars(s *shape, text []byte) {
 	if s.pattern != nil && c.side == Request && !s.pattern.Match(text) {
 		c.breaks(Pattern, "want %s", s.pattern)
 	}
-	if s.name == "TableName" || s.name == "TableArn" {
+	if s.name == "TableArn" { // a name too; the model leaves open of which form
 		c.tableName(text)
 	}
 }

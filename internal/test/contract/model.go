@@ -288,12 +288,13 @@ var surrogates = regexp.MustCompile(`\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-f
 
 var escapes = regexp.MustCompile(`\\u([0-9a-fA-F]{4})`)
 
-// translate turns Java's escapes in a regular expression into Go's.
+// translate turns Java's escapes and classes in a regular expression into Go's.
 func translate(pattern string) string {
 	pattern = surrogates.ReplaceAllStringFunc(pattern, func(pair string) string {
 		high, _ := strconv.ParseUint(pair[2:6], 16, 32) // the expression has only hexadecimal digits there
 		low, _ := strconv.ParseUint(pair[8:12], 16, 32)
 		return fmt.Sprintf(`\x{%X}`, utf16.DecodeRune(rune(high), rune(low)))
 	})
+	pattern = strings.ReplaceAll(pattern, `\p{Print}`, "[[:print:]]")
 	return escapes.ReplaceAllString(pattern, `\x{$1}`)
 }

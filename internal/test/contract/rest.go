@@ -128,8 +128,8 @@ func marshal(v any) []byte {
 	return data
 }
 
-// route finds the operation of a method and URI: the one with the most of its own in it.
-func (s *service) route(method string, uri *url.URL) (name string) {
+// route finds the operation of a request: the one with the most of its own in it.
+func (s *service) route(method string, uri *url.URL, header http.Header) (name string) {
 	best := -1
 	for _, op := range s.operations {
 		path, query, _ := strings.Cut(op.uri, "?")
@@ -138,7 +138,7 @@ func (s *service) route(method string, uri *url.URL) (name string) {
 		}
 		fixed, _ := url.ParseQuery(query) // of the model
 		fits := op.input == nil || !slices.ContainsFunc(op.input.required, func(m *member) bool {
-			return m.location == "querystring" && !uri.Query().Has(m.wire)
+			return m.location == "querystring" && !uri.Query().Has(m.wire) || m.location == "header" && header.Get(m.wire) == ""
 		})
 		for key, values := range fixed {
 			got, is := uri.Query()[key]
@@ -146,7 +146,7 @@ func (s *service) route(method string, uri *url.URL) (name string) {
 		}
 		own := len(label.ReplaceAllString(op.uri, ""))
 		if op.input != nil {
-			own += len(op.input.required) // among them what is in the query
+			own += len(op.input.required) // among them what is in the query and the headers
 		}
 		if fits && own > best {
 			best, name = own, op.name

@@ -56,7 +56,8 @@ func (c *checker) attributes(s *shape) {
 	role := c.role()
 	out := attributes{role: role, table: c.table}
 	total, n := 0, 0
-	var seen names
+	seen := c.names()
+	defer c.done(seen)
 	for ; c.next(); n++ {
 		name := c.member()
 		c.push("*")
@@ -163,7 +164,8 @@ func (c *checker) typed(kind string, depth int) (size int, text []byte) {
 // inner checks the elements of a map, and returns their size.
 func (c *checker) inner(depth int) (size int) {
 	c.at++
-	var seen names
+	seen := c.names()
+	defer c.done(seen)
 	for c.next() {
 		name := c.member()
 		c.push("*")
@@ -205,20 +207,23 @@ func (c *checker) set(kind string) (size int) {
 		return 0
 	}
 	c.at++
-	seen := map[string]bool{}
+	seen := c.names()
+	defer c.done(seen)
 	n := 0
 	for ; c.next(); n++ {
 		c.pushIndex(n)
 		if c.is("string") {
 			text, one := c.plain(kind)
 			size += one
-			if kind == "N" {
+			switch kind {
+			case "N":
 				text = []byte(canonical(text))
+			case "B":
+				text = bytes.Clone(text) // it is in the buffer
 			}
-			if seen[string(text)] {
+			if !seen.isNew(text) {
 				c.breaks(Set, "the element is there twice")
 			}
-			seen[string(text)] = true
 		}
 		c.pop()
 	}
