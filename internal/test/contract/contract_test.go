@@ -39,14 +39,16 @@ func newKit(t *testing.T) *kit {
 
 func (k *kit) report(v Violation) { k.found = append(k.found, v) }
 
-const authorization = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/%s/aws4_request, SignedHeaders=host, Signature=none"
+const authorization = "AWS4-HMAC-SHA256 Credential=test/20260101/%s/%s/aws4_request, SignedHeaders=host, Signature=none"
 
 // send sends the request of a JSON protocol.
-func (k *kit) send(target, body string) *Call {
+func (k *kit) send(target, body string) *Call { return k.sendTo("us-east-1", target, body) }
+
+func (k *kit) sendTo(region, target, body string) *Call {
 	header := http.Header{}
 	header.Set("X-Amz-Target", target)
 	header.Set("Content-Type", "application/x-amz-json-1.0")
-	header.Set("Authorization", fmt.Sprintf(authorization, "dynamodb"))
+	header.Set("Authorization", fmt.Sprintf(authorization, region, "dynamodb"))
 	return k.contract.Request(http.MethodPost, &url.URL{Path: "/"}, header, []byte(body), k.report)
 }
 
@@ -209,7 +211,7 @@ func requests() map[Rule][]requestCase {
 			{ddb + "PutItem", put(`{"SS":[""]}`), put(`{"SS":[]}`), "Item.*.SS"},
 			{ddb + "PutItem", put(`{"SS":["a","b"]}`), put(`{"SS":["a","b","\u0061"]}`), "Item.*.SS[2]"},
 			{ddb + "PutItem", put(`{"NS":["1","10"]}`), put(`{"NS":["10","1E1"]}`), "Item.*.NS[1]"},
-			{ddb + "PutItem", put(`{"BS":["AA==","AAA="]}`), put(`{"BS":["AA==","AA=="]}`), "Item.*.BS[1]"},
+			{ddb + "PutItem", put(`{"BS":["AA==","AQ=="]}`), put(`{"BS":["AA==","AA=="]}`), "Item.*.BS[1]"},
 		},
 		Depth: {
 			{ddb + "PutItem", put(nested(32)), put(nested(33)), "Item.*" + strings.Repeat(".L[0]", 33)},
@@ -337,6 +339,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		"right":               {ddb + "Scan", `{"TableName":"orders"}`, `{"Items":[{"v":{"S":"hush"}}],"Count":1,"LastEvaluatedKey":{"a":{"S":"x"},"b":{"N":"1"}}}`, 200, "", ""},
 		"nothing unprocessed": {ddb + "BatchWriteItem", writes(`"x"`, `"y"`), `{"UnprocessedItems":{}}`, 200, "", ""},
+		"no decreases":        {ddb + "DescribeTable", `{"TableName":"orders"}`, `{"Table":{"ProvisionedThroughput":{"NumberOfDecreasesToday":0}}}`, 200, "", ""},
 		"null":                {ddb + "Scan", `{"TableName":"orders"}`, `{"Items":[],"LastEvaluatedKey":null}`, 200, "", ""},
 		"type":                {ddb + "Scan", `{"TableName":"orders"}`, `{"Items":[],"Count":"hush"}`, 200, "Count", Type},
 		"member":              {ddb + "Scan", `{"TableName":"orders"}`, `{"Items":[],"Counts":1}`, 200, "Counts", Member},
@@ -408,7 +411,7 @@ func TestProtocols(t *testing.T) {
 				t.Fatal(err)
 			}
 			header := http.Header{}
-			for name, value := range map[string]string{"X-Amz-Target": test.target, "Content-Type": test.kind, "Authorization": fmt.Sprintf(authorization, test.service)} {
+			for name, value := range map[string]string{"X-Amz-Target": test.target, "Content-Type": test.kind, "Authorization": fmt.Sprintf(authorization, "us-east-1", test.service)} {
 				if value != "" {
 					header.Set(name, value)
 				}
@@ -429,6 +432,7 @@ func TestTablesAreForgotten(t *testing.T) {
 	k.send(ddb+"DeleteTable", `{"TableName":"orders"}`).Answer(200, []byte(`{"TableDescription":{"TableName":"orders","KeySchema":[{"AttributeName":"a","KeyType":"HASH"}]}}`))
 	k.send(ddb+"GetItem", get(`{"k":{"S":"x"}}`))
 	k.learn()
+	k.sendTo("eu-west-1", ddb+"GetItem", get(`{"k":{"S":"x"}}`))
 	k.send(ddb+"CreateTable", `{"TableName":"orders"}`).Answer(200, []byte(`{"TableDescription":{"TableName":"orders",
 		"KeySchema":[{"AttributeName":"k","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"k","AttributeType":"S"}]}}`))
 	k.send(ddb+"GetItem", get(`{"k":{"S":"x"}}`))
