@@ -235,6 +235,7 @@ func requests() map[Rule][]requestCase {
 		Segment: {
 			{ddb + "Scan", `{"TableName":"orders","Segment":1,"TotalSegments":2}`, `{"TableName":"orders","Segment":2,"TotalSegments":2}`, ""},
 			{ddb + "Scan", `{"TableName":"orders"}`, `{"TableName":"orders","Segment":0}`, ""},
+			{ddb + "Scan", `{"TableName":"orders"}`, `{"TableName":"orders","TotalSegments":2}`, ""},
 		},
 		StartKey: {
 			{ddb + "Scan", scan(3, 4, `"b":{"N":"7"}`), scan(2, 4, `"b":{"N":"7"}`), "ExclusiveStartKey"},
