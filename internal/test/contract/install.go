@@ -8,16 +8,16 @@ import (
 	"os"
 	"path/filepath"
 
-	"reseal/internal/test/python"
+	"reseal/internal/test/install"
 )
 
 //go:embed requirements.txt
 var requirements []byte
 
 // Install returns the models of the botocore that requirements.txt names, and puts it into the user's cache folder first if need be.
-// Its needs and errors are those of python.Environment.
+// Its needs and errors are those of install.Python.
 func Install(ctx context.Context, log io.Writer) (*Models, error) {
-	interpreter, err := python.Environment{
+	interpreter, err := install.Python{
 		What: "botocore's service models", Requirements: requirements, Remedy: "run the tests without CI=true, which leaves out the check against the models",
 	}.Install(ctx, log)
 	if err != nil {
