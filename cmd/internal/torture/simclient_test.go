@@ -204,6 +204,7 @@ func (s *streams) GetShardIterator(ctx context.Context, in *dynamodbstreams.GetS
 		return nil, answerOf(400, failure)
 	}
 	s.p.w.knows(*in.ShardId)
+	s.p.w.note("%p reads %s %s %s", s.p, *in.ShardId, in.ShardIteratorType, aws.ToString(in.SequenceNumber))
 	return &dynamodbstreams.GetShardIteratorOutput{ShardIterator: aws.String(iterator(*in.ShardId, at, false))}, nil
 }
 
