@@ -147,7 +147,10 @@ func TestFinalErrors(t *testing.T) {
 			t.Errorf("%v would be repeated", err)
 		}
 	}
-	for _, err := range []error{errLost, errDenied, errServer, errLimit, errExpired, answerOf(400, &smithy.GenericAPIError{Code: "ExpiredTokenException"})} {
+	for _, err := range []error{
+		errLost, errDenied, errServer, errLimit, errExpired, answerOf(400, &smithy.GenericAPIError{Code: "ExpiredTokenException"}),
+		answerOf(400, &smithy.GenericAPIError{Code: "ValidationException", Message: "KMS key disabled error: of the target"}),
+	} {
 		if isFinal(err) {
 			t.Errorf("%v would not be repeated", err)
 		}

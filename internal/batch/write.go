@@ -198,20 +198,16 @@ func with(list []item.Key, ops []Op) []item.Key {
 	return list
 }
 
-// itemCodes are the error codes with which BatchWriteItem refuses a request for one of its items. Of those that its API reference
-// lists for puts and deletes without a condition ("BatchWriteItem", "PutItem", "DeleteItem": Errors; and "Common Errors"), all others
-// are about the table, the caller or the moment.
-var itemCodes = map[string]bool{
-	// The wrong type for an index key, more than 400 KB, nested too deeply; but also what is wrong with the request as a whole.
-	"ValidationException": true,
-	// The table has a local secondary index, and all items with this partition key are 10 GB together.
-	"ItemCollectionSizeLimitExceededException": true,
-}
+// collectionFull is the error code of a table with a local secondary index in which all items with this partition key are 10 GB together.
+const collectionFull = "ItemCollectionSizeLimitExceededException"
 
-// ItemRefused tells whether the table refused a write for what an item of it is, so that the other items may pass.
+// ItemRefused tells whether the table refused a write for what an item of it is, so that the other items may pass. Of the codes that the
+// API reference lists for puts and deletes without a condition ("BatchWriteItem", "PutItem", "DeleteItem": Errors; and "Common Errors"),
+// these are the ones: collectionFull, and ValidationException for the wrong type of an index key, more than 400 KB, or too deep a nesting;
+// but also for what is wrong with the request as a whole. A ValidationException about the table's KMS key is no item's fault.
 func ItemRefused(err error) bool {
 	var api smithy.APIError
-	return errors.As(err, &api) && itemCodes[api.ErrorCode()]
+	return call.IsValidation(err) || errors.As(err, &api) && api.ErrorCode() == collectionFull
 }
 
 // narrow finds the items for which a batch was refused: it writes each half of the batch by itself, until what is refused is one
