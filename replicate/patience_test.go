@@ -293,3 +293,30 @@ func TestTablesThatCanNotBeDescribed(t *testing.T) {
 		}
 	})
 }
+
+// A shard that was empty so far is not read from its oldest record on after a day of failures: that may lie behind what was trimmed.
+func TestEmptyShardAfterADayOfFailures(t *testing.T) {
+	t.Parallel()
+	for _, outage := range []time.Duration{20 * time.Hour, 30 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			m, s := newMemory(), newFake(nil)
+			s.add("a", "")
+			var begun time.Time
+			s.before = func(_ context.Context, op, _ string) error {
+				switch {
+				case op != "GetRecords":
+				case begun.IsZero():
+					begun = time.Now()
+				case time.Since(begun) < outage:
+					return errExpired
+				}
+				return nil
+			}
+			o := m.options(s)
+			o.UntilIdle, o.GiveUp = 10*time.Second, 40*time.Hour
+			if _, err := Run(t.Context(), o); errors.Is(err, ErrTrimmed) != (outage > retention) || outage < retention && err != nil {
+				t.Errorf("after %s: %v", outage, err)
+			}
+		})
+	}
+}
