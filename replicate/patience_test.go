@@ -57,6 +57,16 @@ func TestOutagesPass(t *testing.T) {
 				return nil
 			}
 		}},
+		{"at last the table seems to be missing", func(m *memory, _ *fakeStream, during time.Duration) {
+			start, once := time.Now(), sync.Once{}
+			m.write = func(int) (err error) {
+				if time.Since(start) < during {
+					return errDenied
+				}
+				once.Do(func() { err = errGone })
+				return err
+			}
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
