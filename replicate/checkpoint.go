@@ -133,7 +133,6 @@ func (c *checkpoint) close() {
 const (
 	elsewhere = "give another --checkpoint"
 	restart   = "use --restart to start over, or " + elsewhere
-	anew      = "replicate with --restart, seed again with --restart, and then verify --repair, since deletes may have been missed"
 )
 
 // startOver looks at the file that is to be written over. What is of another job is left alone: without its position that one can't
@@ -183,18 +182,18 @@ func (c *checkpoint) load() error {
 	}
 	switch {
 	case err != nil:
-		return refuse.Because(err, restart+"; if what it had not applied may be more than 24 hours old, seed again with --restart, and then verify --repair",
+		return refuse.Because(err, restart+"; if what it had not applied may be more than 24 hours old, seed again with --restart, and then run verify --repair",
 			"the checkpoint %q is damaged or not one of a replication (%s)", c.path, err)
 	case file.Source.ARN != c.file.Source.ARN || file.Target.ARN != c.file.Target.ARN:
 		return refuse.New(elsewhere, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)
 	case file.Source != c.file.Source || file.Target != c.file.Target:
-		return refuse.New(anew, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)
+		return refuse.New(table.StartOver, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)
 	case file.Stream != c.file.Stream:
-		return refuse.New(anew,
+		return refuse.New("changes may have been missed: "+table.StartOver,
 			"the checkpoint %q belongs to a stream that was since disabled", c.path)
 	}
 	if shard, stale := file.stale(time.Now()); stale {
-		return refuse.Because(ErrTrimmed, anew,
+		return refuse.Because(ErrTrimmed, table.StartOver,
 			"the checkpoint %q reaches back too far: its position in %s is more than %s old, and changes may be gone from the stream", c.path, shard, retention)
 	}
 	if file.Shards != nil {

@@ -144,7 +144,7 @@ func isFinal(err error) bool {
 	var invalid smithy.InvalidParamsError
 	var serialization *smithy.SerializationError
 	var api smithy.APIError
-	return errors.As(err, &invalid) || errors.As(err, &serialization) || call.IsValidation(err) ||
+	return errors.As(err, &invalid) || errors.As(err, &serialization) || call.ItemRefused(err) ||
 		(errors.As(err, &api) && api.ErrorCode() == "SerializationException")
 }
 

@@ -90,12 +90,10 @@ type Result struct {
 
 // ErrTrimmed says that the stream no longer holds the records that come next: they were made more than 24 hours ago. The target
 // may lack changes; only a new seed brings it in line, and for deletes only verify --repair.
-var ErrTrimmed = errors.New("the stream no longer reaches back to the position needed: replicate with --restart, seed again with --restart, " +
-	"and then verify --repair, since deletes may have been missed")
+var ErrTrimmed = errors.New("the stream no longer reaches back to the position needed: " + table.StartOver)
 
 // ErrDisabled says that the source's stream was disabled meanwhile. What it holds is applied, what the source changed since is not.
-var ErrDisabled = errors.New("the stream was disabled, so later changes are not replicated: enable it, replicate with --restart, " +
-	"seed again with --restart, and then verify --repair, since deletes may have been missed")
+var ErrDisabled = errors.New("the stream was disabled, so later changes are not replicated: enable it, " + table.StartOver)
 
 const (
 	defaultPoll      = 250 * time.Millisecond

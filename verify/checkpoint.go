@@ -33,6 +33,8 @@ type checkpointHead struct {
 	Format        string              `json:"format"`
 	Source        table.Identity      `json:"source"`
 	Target        table.Identity      `json:"target"`
+	Stream        string              `json:"stream"`   // ARN of the source's; "": none
+	Began         string              `json:"began"`    // when the scans did, by the service's clock: RFC 3339, UTC
 	Segments      int                 `json:"segments"` // of the Scan
 	Sample        *Sample             `json:"sample,omitempty"`
 	ExpiredBy     string              `json:"expired_by"` // attributes of the time to live
@@ -65,7 +67,8 @@ const endOfItems = 0xFF
 // use.
 type checkpoint struct {
 	run     *run
-	path    string // "": nowhere
+	path    string           // "": nowhere
+	lock    *atomicfile.Lock // nil without a path
 	resumed bool
 
 	// pages is held for reading while a page goes into the join and the position past it, and for writing while both are saved.
@@ -84,15 +87,46 @@ func openCheckpoint(r *run) (*checkpoint, error) {
 	if c.path == "" {
 		return c, nil
 	}
+	if err := c.acquire(); err != nil {
+		return nil, err
+	}
+	var err error
 	if !r.options.Restart {
-		if err := c.load(); err != nil {
-			return nil, err
+		err = c.load()
+	}
+	if err == nil {
+		if err = c.save(false); err != nil { // now, while a path that can't be written costs nothing
+			err = c.unwritable(err)
 		}
 	}
-	if err := c.save(false); err != nil { // now, while a path that can't be written costs nothing
-		return nil, refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+	if err != nil {
+		c.close()
+		return nil, err
 	}
 	return c, nil
+}
+
+// acquire keeps the file from others: two runs would each save what the other has not seen.
+func (c *checkpoint) acquire() (err error) {
+	c.lock, err = atomicfile.Acquire(c.path)
+	switch {
+	case errors.Is(err, atomicfile.ErrLocked):
+		return refuse.Because(err, "wait until it has ended, or give another --checkpoint", "another verification is using the checkpoint %q", c.path)
+	case err != nil:
+		return c.unwritable(err)
+	}
+	return nil
+}
+
+func (c *checkpoint) unwritable(err error) error {
+	return refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+}
+
+// close leaves the file to others.
+func (c *checkpoint) close() {
+	if c.lock != nil {
+		c.lock.Release()
+	}
 }
 
 func (c *checkpoint) load() error {
@@ -107,9 +141,16 @@ func (c *checkpoint) load() error {
 	defer func() { _ = file.Close() }() // it was only read
 	in := &summed{from: bufio.NewReaderSize(file, 1<<20), sum: crc32.NewIEEE()}
 	var head checkpointHead
+	began := time.Time{}
 	if err = c.decode(in, &head); err == nil {
+		began, err = head.began()
+	}
+	if err == nil {
 		if why := c.foreign(head); why != "" {
 			return refuse.New(restart, "the checkpoint %q belongs to another job: %s", c.path, why)
+		}
+		if why := c.outdated(began); why != "" && !head.hasNothing() {
+			return refuse.New(restart, "the checkpoint %q is of no use any more: %s", c.path, why)
 		}
 		err = c.adopt(in, head)
 	}
@@ -119,8 +160,49 @@ func (c *checkpoint) load() error {
 	if err != nil {
 		return refuse.Because(err, restart, "the checkpoint %q is damaged or not one of a verification (%s)", c.path, err)
 	}
-	c.resumed = true
+	if head.hasNothing() && c.run.join.waiting() == 0 { // all that this run is to rest on is still to be read
+		return nil
+	}
+	c.resumed, c.run.began = true, began
 	return nil
+}
+
+// began returns when the scans did; the zero time if that was not noted yet by the version of reseal that wrote the file.
+func (h checkpointHead) began() (time.Time, error) {
+	if h.Began == "" {
+		return time.Time{}, nil
+	}
+	began, err := time.Parse(time.RFC3339, h.Began)
+	if err != nil || began.IsZero() {
+		return time.Time{}, errors.New("the time at which it began is none")
+	}
+	return began, nil
+}
+
+// hasNothing tells whether no page was read when the file was written.
+func (h checkpointHead) hasNothing() bool {
+	for _, open := range h.Open {
+		for _, one := range []openCursor{open.Source, open.Target} {
+			if one.Done || len(one.After) > 0 {
+				return false
+			}
+		}
+	}
+	return len(h.Done) == 0 && h.Matched == 0 && h.SourceRead == 0 && h.TargetRead == 0 && h.SourceExpired == 0 && h.TargetExpired == 0
+}
+
+// outdated says why nobody should go on from scans that began then; "" if one may.
+func (c *checkpoint) outdated(began time.Time) string {
+	age := c.run.clock.Now().Sub(began)
+	switch {
+	case began.IsZero():
+		return "an earlier version of reseal wrote it, which did not note when it began"
+	case age > oldest:
+		return fmt.Sprintf("its scans began at %s, more than %d days ago", instant(began), oldest/(24*time.Hour))
+	case age < -mostAhead:
+		return fmt.Sprintf("its scans began at %s, which is in the future", instant(began))
+	}
+	return ""
 }
 
 // mostHead bounds the first line: a file of another kind may have a very long one.
@@ -155,6 +237,8 @@ func (c *checkpoint) foreign(head checkpointHead) string {
 		return "its source is " + head.Source.String() + ", this one's is " + mine.Source.String()
 	case head.Target != mine.Target:
 		return "its target is " + head.Target.String() + ", this one's is " + mine.Target.String()
+	case head.Stream != mine.Stream && head.Began != "":
+		return fmt.Sprintf("its source had the stream %q, this one's has %q, so that changes made meanwhile may not be replicated", head.Stream, mine.Stream)
 	case (head.Sample == nil) != (mine.Sample == nil) || head.Sample != nil && *head.Sample != *mine.Sample:
 		return "it is of " + head.Sample.String() + ", this one of " + mine.Sample.String()
 	case head.Segments != mine.Segments:
@@ -396,6 +480,7 @@ func (c *checkpoint) head() checkpointHead {
 	matched, sum := r.join.matched()
 	head := checkpointHead{
 		Format: checkpointFormat, Source: r.pair.Source.Identity(), Target: r.pair.Target.Identity(),
+		Stream: r.pair.Source.StreamARN(), Began: instant(r.began),
 		Segments: r.total, Sample: r.result.Sample, ExpiredBy: r.expiry.String(),
 		Done: scan.Ranges(c.done), Open: map[int]openSegment{},
 		Matched: matched, Sum: sum.String(),
@@ -412,7 +497,7 @@ func (c *checkpoint) head() checkpointHead {
 	return head
 }
 
-// remove deletes the file of a verification that has its verdict.
+// remove deletes the file of a verification that has its verdict: the next one is to rest on what it reads itself.
 func (c *checkpoint) remove() error {
 	if c.path == "" {
 		return nil

@@ -80,7 +80,7 @@ func settingsOf(ctx context.Context, api any, name string, info table.Info, pati
 	lines := []line{
 		{whatKeys, info.Schema.String()},
 		{whatLocalIndexes, localIndexes(td)},
-		{whatGlobalIndexes, globalIndexes(td)},
+		{whatGlobalIndexes, globalIndexes(td, info.Side)},
 		{whatEncryption, encryption(info)},
 		{whatStream, stream},
 		{whatBilling, billing(td.ProvisionedThroughput, td.OnDemandThroughput)},
@@ -144,13 +144,38 @@ func localIndexes(td *types.TableDescription) string {
 	return listText(list)
 }
 
-func globalIndexes(td *types.TableDescription) string {
+// target is the side of the table whose indexes have to serve.
+const target = "target"
+
+func globalIndexes(td *types.TableDescription, side string) string {
 	var list []string
 	for _, index := range td.GlobalSecondaryIndexes {
 		text := indexText(td, index.IndexName, index.KeySchema, index.Projection)
-		list = append(list, text+", "+billing(index.ProvisionedThroughput, index.OnDemandThroughput))
+		text += ", " + billing(index.ProvisionedThroughput, index.OnDemandThroughput)
+		switch {
+		case side == target:
+			text += indexState(index)
+		case index.IndexStatus == types.IndexStatusDeleting: // the target is to be without it
+			continue
+		}
+		list = append(list, text)
 	}
 	return listText(list)
+}
+
+// indexState tells why queries of an index fail, or lack items; "" if they don't. Of the source it doesn't count: whatever state an index
+// is in there, the application will find one in the target that serves or one that doesn't.
+func indexState(index types.GlobalSecondaryIndexDescription) string {
+	text := ""
+	switch index.IndexStatus {
+	case "", types.IndexStatusActive, types.IndexStatusUpdating: // UPDATING is of the throughput: it serves
+	default:
+		text = ", " + string(index.IndexStatus)
+	}
+	if aws.ToBool(index.Backfilling) {
+		text += ", backfilling"
+	}
+	return text
 }
 
 // indexText has the keys' types, too: an item whose attribute has another type than the index's key is refused.

@@ -1,6 +1,9 @@
 package verify
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // The lines of the tables' configuration.
 const (
@@ -44,7 +47,7 @@ var consequences = []struct {
 		none:  "none",
 		gone:  "Queries of these indexes fail on the target, until they are added and filled.",
 		added: "Writes to the target are charged for these indexes as well, and fail where an attribute doesn't have the index key's type.",
-		other: "Queries of an index that the target lacks fail; those of one with another projection or capacity return other attributes, or are throttled.",
+		other: "Queries of an index that the target lacks, or that is CREATING or DELETING, fail; those of one that is backfilling lack items; those of one with another projection or capacity return other attributes, or are throttled.",
 	}},
 	{whatEncryption, consequence{
 		none:  awsOwned,
@@ -75,8 +78,8 @@ var consequences = []struct {
 	{whatTimeToLive, consequence{
 		none:  "off",
 		gone:  "Items whose time has passed stay in the target: they are still read, and paid for.",
-		added: "The target deletes items whose time has passed, which the source keeps.",
-		other: "The target deletes by another attribute: other items, at other times.",
+		added: "The target deletes items whose time has passed, which the source keeps: they count as missing.",
+		other: "The target deletes by another attribute: other items, at other times. Those that the source keeps count as missing.",
 		call:  "DescribeTimeToLive",
 	}},
 	{whatBackups, consequence{
@@ -90,6 +93,9 @@ var consequences = []struct {
 		call:  "ListTagsOfResource",
 	}},
 }
+
+// whereTimeToLive is its place among the lines.
+var whereTimeToLive = slices.Index(SettingNames(), whatTimeToLive)
 
 // SettingNames are the lines of the configuration, which Options.StrictExcept may name.
 func SettingNames() []string {
@@ -111,6 +117,8 @@ func consequenceOf(what, source, target string) string {
 			return "It is not known whether they are the same: allow dynamodb:" + c.call + ", or compare them yourself."
 		case source == target:
 			return ""
+		case what == whatTimeToLive && (changes(source) || changes(target)):
+			return "A change of the time to live takes up to an hour to hold: until then it is not known which items are deleted."
 		case target == c.none:
 			return c.gone
 		case source == c.none:
@@ -119,6 +127,11 @@ func consequenceOf(what, source, target string) string {
 		return c.other
 	}
 	return ""
+}
+
+// changes tells whether a time to live is being turned on or off.
+func changes(setting string) bool {
+	return strings.HasPrefix(setting, turningOn) || strings.HasPrefix(setting, turningOff)
 }
 
 // settingOf is the line with its consequence.

@@ -186,6 +186,8 @@ func TestReportsComeOneAtATime(t *testing.T) {
 		items = append(items, with(fmt.Sprint(i), nil))
 	}
 	testkit.Fill(t, ts.engine, ts.source, items)
+	ts.putSource("id", "both")
+	ts.putTarget("id", "both") // with which the Scan of the target has seen how large items are: a look reads 100 of them together
 	// The answers to the two looks, of 100 items each, come together, so that the reports would.
 	var together sync.WaitGroup
 	together.Add(2)

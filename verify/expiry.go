@@ -14,9 +14,12 @@ import (
 )
 
 // expiry tells which items have expired: DynamoDB deletes them at a time of its own, in each table another, so that one that only
-// one table still has is no difference. The zero value knows none.
+// one table still has is no difference. Whether they have is said by the source's rule alone: an item that only the target deletes is one
+// that is lost. The zero value knows none.
 type expiry struct {
-	attributes []string // of either table; no expired item is left out without one
+	attributes []string // no expired item is left out without one
+	isOwn      bool     // the attribute is the table's own, by the setting
+	setting    string   // in words, as it was when the run began
 }
 
 // expiryAPI is the DynamoDB call that tells the attribute; *dynamodb.Client has it.
@@ -24,17 +27,15 @@ type expiryAPI interface {
 	DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
 }
 
-// expiryOf reads the attributes from both tables. A table that may not be asked, or does not know the call, has none: then what
-// has expired counts as any other item, which can only show more differences.
-func expiryOf(ctx context.Context, o Options, patience time.Duration) expiry {
-	if o.KeepExpired {
-		return expiry{}
-	}
+// expiryOf reads the rule of a table. A table that may not be asked, or does not know the call, has none: then what has expired counts as
+// any other item, which can only show more differences.
+func expiryOf(ctx context.Context, api any, name string, patience time.Duration) expiry {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	source, _ := timeToLive(ctx, o.Source, o.SourceTable)
-	target, _ := timeToLive(ctx, o.Target, o.TargetTable)
-	return expiryBy(source, target)
+	attribute, setting := timeToLive(ctx, api, name)
+	e := expiryBy(attribute)
+	e.setting, e.isOwn = setting, attribute != ""
+	return e
 }
 
 // expiryBy is by attributes of these names; "" is none.
@@ -44,7 +45,9 @@ func expiryBy(attributes ...string) expiry {
 	return expiry{attributes: slices.Compact(attributes)}
 }
 
-// timeToLive reads a table's TTL: its attribute, "" if it is off or can't be asked for, and the setting in words.
+// timeToLive reads a table's TTL: the attribute by which it deletes items, "" if it doesn't or can't be asked, and the setting in words.
+// A change takes up to an hour to hold (API reference, UpdateTimeToLive). Meanwhile no attribute counts: not yet the new one, and no more the
+// old one, since whoever turns TTL off wants the items kept.
 func timeToLive(ctx context.Context, client any, name string) (attribute, setting string) {
 	api, is := client.(expiryAPI)
 	if !is {
@@ -54,24 +57,33 @@ func timeToLive(ctx context.Context, client any, name string) (attribute, settin
 	if err != nil || out.TimeToLiveDescription == nil {
 		return "", NotChecked
 	}
+	attribute = aws.ToString(out.TimeToLiveDescription.AttributeName)
 	switch out.TimeToLiveDescription.TimeToLiveStatus {
-	case types.TimeToLiveStatusEnabled, types.TimeToLiveStatusEnabling:
-		attribute = aws.ToString(out.TimeToLiveDescription.AttributeName)
+	case types.TimeToLiveStatusEnabled:
 		return attribute, "on, attribute " + attribute
-	case types.TimeToLiveStatusDisabled, types.TimeToLiveStatusDisabling:
+	case types.TimeToLiveStatusEnabling:
+		return "", turningOn + ", attribute " + attribute
+	case types.TimeToLiveStatusDisabling:
+		return "", turningOff
+	case types.TimeToLiveStatusDisabled:
 		return "", "off"
 	}
 	return "", NotChecked // no status, or one of a later API: nothing that could be called equal
 }
 
+const (
+	turningOn  = "being turned on"
+	turningOff = "being turned off"
+)
+
 // mostExpired is how long ago an item may have expired for DynamoDB still to delete it (developer guide, "Using time to live").
 const mostExpired = 5 * 365 * 24 * time.Hour
 
-// expired tells whether DynamoDB may delete the item at this time.
+// expired tells whether DynamoDB may delete the item at this time, by the service's clock.
 func (e expiry) expired(it item.Item, now time.Time) bool {
 	for _, name := range e.attributes {
 		at, is := it.EpochSeconds(name)
-		if is && !at.After(now) && now.Sub(at) <= mostExpired {
+		if is && at.Before(now) && now.Sub(at) <= mostExpired {
 			return true
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,9 +40,12 @@ type FingerprintOptions struct {
 	// that have the same. nil: the fingerprint is the one that Run gives.
 	Secret []byte
 
-	KeepExpired bool      // as in Options
-	ExpiredBy   []string  // attributes by which items expire, beside the table's own: those of the table to compare with
-	AsOf        time.Time // when items must have expired to be left out; zero: now
+	KeepExpired bool // as in Options
+
+	// ExpiredBy are the attributes by which items expire instead of the table's own: of the target of a copy, the source's. What only the
+	// target deletes is lost, and left out it wouldn't be seen. nil: the table's own.
+	ExpiredBy []string
+	AsOf      time.Time // when items must have expired to be left out; zero: now, by the service's clock
 
 	Progress       func(FingerprintProgress) // called about once a second and at the end; may be nil
 	RequestTimeout time.Duration             // of one request; 0: 20 s
@@ -69,6 +71,7 @@ type TableFingerprint struct {
 	ExpiredBy   []string `json:"expired_by"`  // attributes
 	AsOf        string   `json:"as_of"`       // when they had to have expired: RFC 3339, UTC
 	TimeToLive  string   `json:"time_to_live"`
+	BeganAt     string   `json:"began_at"` // when the scans began, by the service's clock: likewise
 	ReadUnits   float64  `json:"read_units"`
 	Throttled   int64    `json:"throttled"`
 
@@ -84,9 +87,10 @@ type fingerprint struct {
 	limiter *capacity.Limiter
 	scanner *scan.Scanner
 	room    *room.Room
+	policy  call.Policy
 	expiry  expiry
 	start   time.Time
-	ttl     string
+	began   time.Time // by the service's clock
 
 	read    atomic.Int64 // items that the Scan returned
 	expired atomic.Int64
@@ -96,7 +100,7 @@ type fingerprint struct {
 
 // Fingerprint reads a table once, by eventually consistent Scans, and returns the number of its items and the sum, modulo 2^256, of
 // their digests: the SHA-256 of each item's canonical encoding, or with a Secret the HMAC-SHA256 (RFC 2104) of that. It is that
-// of one moment only if nobody writes meanwhile, or did in the seconds before. It returns a *refuse.Error (exit status 2) if it did
+// of one moment only if nobody writes meanwhile, or did in the seconds before. A table that was replaced meanwhile is an error. It returns a *refuse.Error (exit status 2) if it did
 // nothing; every page that can't be read is an error.
 func Fingerprint(ctx context.Context, options FingerprintOptions) (TableFingerprint, error) {
 	p, err := prepareFingerprint(ctx, options)
@@ -104,7 +108,9 @@ func Fingerprint(ctx context.Context, options FingerprintOptions) (TableFingerpr
 		return TableFingerprint{}, err
 	}
 	stop := ticker.Report(progressInterval, options.Progress, p.progress)
-	err = p.scan(ctx)
+	if err = p.scan(ctx); err == nil {
+		err = p.confirm(ctx)
+	}
 	stop()
 	if err != nil {
 		return TableFingerprint{}, err
@@ -127,27 +133,43 @@ func prepareFingerprint(ctx context.Context, o FingerprintOptions) (*fingerprint
 	policy := call.Policy{Timeout: o.RequestTimeout}
 	limiter := budget.ReadLimiter(info.Raw)
 	p := &fingerprint{
-		options: o, info: info, limiter: limiter, room: room.New(pageMemory), start: time.Now(),
+		options: o, info: info, limiter: limiter, room: room.New(pageMemory), policy: policy, start: time.Now(), began: info.Clock.Now(),
 		scanner: &scan.Scanner{API: o.API, Table: o.Table, Schema: info.Schema, Limiter: limiter, Policy: policy},
 	}
 	if p.options.AsOf.IsZero() {
-		p.options.AsOf = p.start
+		p.options.AsOf = p.began
 	}
-	return p, p.lookAtExpiry(ctx, policy.AttemptTimeout())
+	return p, p.lookAtExpiry(ctx)
 }
 
-func (p *fingerprint) lookAtExpiry(ctx context.Context, patience time.Duration) error {
-	limited, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var own string
-	own, p.ttl = timeToLive(limited, p.options.API, p.options.Table)
-	if !p.options.KeepExpired {
-		p.expiry = expiryBy(append(slices.Clone(p.options.ExpiredBy), own)...)
+func (p *fingerprint) lookAtExpiry(ctx context.Context) error {
+	p.expiry = expiryOf(ctx, p.options.API, p.options.Table, p.policy.AttemptTimeout())
+	setting := p.expiry.setting
+	switch {
+	case p.options.KeepExpired:
+		p.expiry = expiry{setting: setting}
+	case len(p.options.ExpiredBy) > 0:
+		p.expiry = expiryBy(p.options.ExpiredBy...)
+		p.expiry.setting = setting
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("read table configuration: %w", err)
 	}
 	return nil
+}
+
+// confirm looks at the table again, as a verification does.
+func (p *fingerprint) confirm(ctx context.Context) error {
+	return again(ctx, p.policy, func() error {
+		if _, err := p.info.Again(ctx, p.options.API); err != nil {
+			return err
+		}
+		now := expiryOf(ctx, p.options.API, p.options.Table, p.policy.AttemptTimeout())
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return p.expiry.confirm(now.setting, p.info.Side)
+	})
 }
 
 // scan reads all segments. An error of any page is an error of the whole.
@@ -236,7 +258,7 @@ func (p *fingerprint) result() TableFingerprint {
 	}
 	return TableFingerprint{
 		Table: p.options.Table, Items: p.read.Load() - p.expired.Load(), Fingerprint: p.sum.String(), Keyed: p.options.Secret != nil,
-		Expired: p.expired.Load(), ExpiredBy: by, AsOf: p.options.AsOf.UTC().Format(time.RFC3339), TimeToLive: p.ttl,
+		Expired: p.expired.Load(), ExpiredBy: by, AsOf: p.options.AsOf.UTC().Format(time.RFC3339), TimeToLive: p.expiry.setting, BeganAt: instant(p.began),
 		ReadUnits: p.limiter.Used(), Throttled: p.limiter.Throttled(), ReadLimit: p.limiter.Taken(), ElapsedSeconds: time.Since(p.start).Seconds(),
 	}
 }

@@ -131,6 +131,15 @@ func TestFingerprintLeavesOutWhatExpired(t *testing.T) {
 	if source.Items != 1 || source.Expired != 2 || target.Fingerprint != source.Fingerprint || source.AsOf != now.Add(2*time.Hour).UTC().Format(time.RFC3339) {
 		t.Errorf("later: %+v, %+v", source, target)
 	}
+	// What the target's own rule leaves out, the source keeps.
+	ts.targetProxy.Use(ttl("v", "ENABLED"))
+	ts.putTarget("id", "gone by v", "v", now.Add(-time.Hour).Unix())
+	if got := ts.mustFingerprint(ts.target, by); got.Items != 3 || got.Expired != 0 || got.TimeToLive != "on, attribute v" || !slices.Equal(got.ExpiredBy, []string{"expires"}) {
+		t.Errorf("by the source's rule: %+v", got)
+	}
+	if got := ts.mustFingerprint(ts.target); got.Items != 2 || got.Expired != 1 {
+		t.Errorf("by its own: %+v", got)
+	}
 	kept := ts.mustFingerprint(ts.source, func(o *verify.FingerprintOptions) { o.KeepExpired = true })
 	if kept.Items != 3 || kept.Expired != 0 || kept.Fingerprint != fingerprint(t, ts, ts.source) || kept.TimeToLive != "on, attribute expires" {
 		t.Errorf("kept: %+v", kept)
@@ -205,14 +214,44 @@ func TestFingerprintFails(t *testing.T) {
 				break
 			}
 			if op == "DescribeTimeToLive" && name != "cancelled" {
-				if err != nil || got.TimeToLive != "not checked" {
+				if n == 2 && got.TimeToLive != "not checked" || err != nil {
 					t.Errorf("%s: no TTL: %+v, %v", name, got, err)
+				}
+				continue
+			}
+			if op == "DescribeTable" && n > 1 && name != "cancelled" { // once more, when all is read, and then again
+				if err != nil || got.Items != 30 {
+					t.Errorf("%s: at the end: %+v, %v", name, got, err)
 				}
 				continue
 			}
 			if err == nil || got.Fingerprint != "" || name == "cancelled" && !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: request %d, %s: %+v, %v", name, n, op, got, err)
 			}
+		}
+	}
+}
+
+// A table that was replaced, or expires otherwise, has no fingerprint.
+func TestFingerprintOfATableThatChanges(t *testing.T) {
+	t.Parallel()
+	ts := numbered(t, 10)
+	expires := ttl("expires", "ENABLED")
+	second := func(op string, hook testkit.Hook) testkit.Hook {
+		return on(op, func(n int, x *testkit.Exchange) *testkit.Response {
+			if n == 1 {
+				return expires(x)
+			}
+			return hook(x)
+		})
+	}
+	for name, hook := range map[string]testkit.Hook{
+		"made anew":       second("DescribeTable", describing(func(table object) { table["TableId"] = "another" })),
+		"expires no more": second("DescribeTimeToLive", ttl("", "DISABLED")),
+	} {
+		ts.sourceProxy.Use(hook)
+		if got, err := ts.fingerprintOf(t.Context(), ts.source); !errors.Is(err, table.ErrChanged) || got.Fingerprint != "" {
+			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 }

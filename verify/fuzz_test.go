@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"reseal/internal/item"
 	"reseal/internal/refuse"
@@ -21,9 +22,10 @@ import (
 // has the right CRC, as no accident would give it.
 func FuzzCheckpoint(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "checkpoint")
-	head := `{"format":"reseal verify checkpoint 1","source":{"arn":"s","created":"0001-01-01T00:00:00Z"},"target":{"arn":"t","created":"0001-01-01T00:00:00Z"},"segments":8,"expired_by":"",` +
+	head := `{"format":"` + checkpointFormat + `","began":"` + instant(time.Now()) + `","source":{"arn":"s","created":"0001-01-01T00:00:00Z"},"target":{"arn":"t","created":"0001-01-01T00:00:00Z"},"segments":8,"expired_by":"",` +
 		`"done":[[0,1]],"open":{"2":{"source":{"after":"AwFr","done":false},"target":{"after":null,"done":true}}},"matched":1,` +
-		`"sum":"0000000000000000000000000000000000000000000000000000000000000001","source_read":2,"target_read":1,"source_expired":0,"target_expired":0}` + "\n"
+		`"sum":"0000000000000000000000000000000000000000000000000000000000000001","source_read":2,"target_read":1,"source_expired":0,"target_expired":0,` +
+		`"source_cells":[2,0,0,0,0,0,0,0],"target_cells":[1,0,0,0,0,0,0,0]}` + "\n"
 	record := "\x01" + string(make([]byte, 32)) + "\x03\x03\x01k"
 	for _, s := range []string{"", "\n", "{}\n\xff", head + "\xff", head + record + "\xff", head + record + record + "\x03" + record[1:] + "\xff", head + record, head + "\xff\xff"} {
 		f.Add([]byte(s), true)
@@ -70,12 +72,15 @@ func FuzzCheckpoint(f *testing.F) {
 	})
 }
 
+var fuzzBegan = time.Now()
+
 // fuzzed is the checkpoint of a verification of two tables with the key k (S) in eight segments.
 func fuzzed(path string) *checkpoint {
 	schema := item.Schema{Hash: item.KeyAttribute{Name: "k", Type: types.ScalarAttributeTypeS}}
 	return &checkpoint{path: path, done: make([]bool, 8), active: map[int][2]*cursor{}, run: &run{
 		total: 8, places: newPlaces([]int{0, 1, 2, 3, 4, 5, 6, 7}, 8), source: &side{schema: schema}, target: &side{schema: schema}, join: newJoin(1<<20, ""),
-		pair: table.Pair{Source: table.Info{ARN: "s"}, Target: table.Info{ARN: "t"}},
+		pair:  table.Pair{Source: table.Info{ARN: "s", Raw: &types.TableDescription{}}, Target: table.Info{ARN: "t"}},
+		began: fuzzBegan,
 	}}
 }
 

@@ -33,10 +33,12 @@ func remainsOf(list []*candidate) remains {
 	return r
 }
 
-// judge books the verdict. Items that never stood still are no match, whatever AllowChanging says: nobody has seen them agree.
+// judge books the verdict. Items that never stood still are no match, whatever AllowChanging says: nobody has seen them agree. Neither is
+// what goes on from a checkpoint: of what had matched by then, nobody has seen that it still does.
 func (r *run) judge(left remains) {
-	match := left == remains{}
-	passed := left.differing == 0 && (left.changing == 0 || r.options.AllowChanging) && len(r.result.against()) == 0
+	isFresh := !r.result.Resumed
+	match := left == remains{} && isFresh
+	passed := left.differing == 0 && (left.changing == 0 || r.options.AllowChanging) && len(r.result.against()) == 0 && isFresh
 	if sample := r.result.Sample; sample != nil {
 		sample.Match, sample.Passed = match, passed
 		return
@@ -54,8 +56,14 @@ func (r Result) against() []Setting {
 
 // Verdict is the result in one sentence or two.
 func (r Result) Verdict() string {
+	of := ""
 	if s := r.Sample; s != nil {
-		of := fmt.Sprintf("in a sample of %s of %s segments (seed %d)", comma(s.Segments), comma(s.TotalSegments), s.Seed)
+		of = fmt.Sprintf("in a sample of %s of %s segments (seed %d)", comma(s.Segments), comma(s.TotalSegments), s.Seed)
+	}
+	if r.AsOf != "" {
+		return r.verdictAsOf(of)
+	}
+	if s := r.Sample; s != nil {
 		if s.Passed {
 			return "SAMPLE MATCHED: nothing " + butChanging(s.Match) + "differs " + of + ". The rest was not compared."
 		}
@@ -74,6 +82,27 @@ func (r Result) Verdict() string {
 	return "NO MATCH: " + r.why() + "."
 }
 
+// verdictAsOf is that of a run that went on from a checkpoint.
+func (r Result) verdictAsOf(of string) string {
+	if of != "" {
+		of = " " + of
+	}
+	if r.Differing() > 0 {
+		return "NO MATCH: " + r.why() + of + ". There may be more: what had matched before this run was read as of " + r.AsOf + "."
+	}
+	but := ", but"
+	if lines := len(r.against()); lines > 0 {
+		but = " but " + linesOf(lines) + ", and"
+	}
+	return "NO MATCH YET: nothing differs" + of + but + " the scans began at " + r.AsOf +
+		", before this run, and what had matched by then may have changed since. Run it again: it now starts from the beginning."
+}
+
+// Differing is the number of items that differ or never stood still at the end, after a repair if there was one.
+func (r Result) Differing() int64 {
+	return r.Missing + r.Extra + r.Different + r.StillChanging - r.Repaired
+}
+
 // butChanging excepts what AllowChanging let pass.
 func butChanging(match bool) string {
 	if match {
@@ -85,7 +114,7 @@ func butChanging(match bool) string {
 // why says what speaks against the tables.
 func (r Result) why() string {
 	lines := len(r.against())
-	strict := fmt.Sprintf("%d of the table configuration's lines differ or were not checked", lines)
+	strict := linesOf(lines)
 	match := r.Match || r.Sample != nil && r.Sample.Match
 	switch {
 	case match && lines > 0:
@@ -94,6 +123,10 @@ func (r Result) why() string {
 		return r.whyItems() + ", and " + strict
 	}
 	return r.whyItems()
+}
+
+func linesOf(n int) string {
+	return fmt.Sprintf("%d of the table configuration's lines differ or were not checked", n)
 }
 
 func (r Result) whyItems() string {

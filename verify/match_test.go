@@ -142,6 +142,8 @@ func TestResultFields(t *testing.T) {
 		"configuration": configuration, "passed": false, "strict": false,
 		"still_changing": 0.0, "write_units": 0.0, "throttled": 0.0,
 		"would_put": 0.0, "would_delete": 0.0, "source_expired": 0.0, "target_expired": 0.0, "resumed": false,
+		"expired_by": "", "warnings": []any{}, "began_at": result.BeganAt,
+		"source_limit": decoded(t, result.SourceLimit), "target_limit": decoded(t, result.TargetLimit),
 	}
 	for name, value := range want {
 		if fmt.Sprint(got[name]) != fmt.Sprint(value) {
@@ -158,6 +160,19 @@ func TestResultFields(t *testing.T) {
 	if text, err = json.Marshal(result); err != nil || !strings.Contains(string(text), `"configuration":[]`) {
 		t.Errorf("no configuration is not an empty list: %s, %v", text, err)
 	}
+}
+
+// decoded is what a value is in JSON.
+func decoded(t *testing.T, value any) (got any) {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err == nil {
+		err = json.Unmarshal(text, &got)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 // reversed turns the items of a Scan's page round.

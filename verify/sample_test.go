@@ -99,7 +99,11 @@ func TestExpired(t *testing.T) {
 	}{
 		{"both tables", ttl("expires", "ENABLED"), ttl("expires", "ENABLED"), nil, true},
 		{"the source only", ttl("expires", "ENABLED"), nil, nil, true},
-		{"the target only", nil, ttl("expires", "ENABLING"), nil, true},
+		{"the target only", nil, ttl("expires", "ENABLED"), nil, false},
+		{"the target by another", ttl("other", "ENABLED"), ttl("expires", "ENABLED"), nil, false},
+		{"being turned on", ttl("expires", "ENABLING"), ttl("expires", "ENABLED"), nil, false},
+		{"being turned off", ttl("expires", "DISABLING"), ttl("expires", "ENABLED"), nil, false},
+		{"may not be asked", on("DescribeTimeToLive", func(int, *testkit.Exchange) *testkit.Response { return denied() }), ttl("expires", "ENABLED"), nil, false},
 		{"another attribute", ttl("other", "ENABLED"), ttl("v", "ENABLED"), nil, false},
 		{"disabled", ttl("expires", "DISABLED"), ttl("expires", "DISABLING"), nil, false},
 		{"kept", ttl("expires", "ENABLED"), ttl("expires", "ENABLED"), func(o *verify.Options) { o.KeepExpired = true }, false},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"reseal/internal/batch"
 	"reseal/internal/call"
@@ -143,7 +142,7 @@ func (c *cursor) next(ctx context.Context) error {
 	}
 	defer page.Release()
 	place.Holds(page.Items)
-	now := time.Now()
+	now := c.run.clock.Now()
 	list := make([]scanned, 0, len(page.Items))
 	for i, it := range page.Items {
 		if c.run.expiry.expired(it, now) {

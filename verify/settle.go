@@ -180,9 +180,10 @@ func (s *settlement) lookAt(ctx context.Context, chunk []*candidate) error {
 	if err != nil {
 		return fmt.Errorf("read target: %w", err)
 	}
+	now := s.run.clock.At(seen)
 	for i, c := range chunk {
-		source := s.run.expiry.without(sources[i], seen)
-		target := s.run.expiry.without(targets[i], seen)
+		source := s.run.expiry.without(sources[i], now)
+		target := s.run.expiry.without(targets[i], now)
 		if err := c.observe(source, target, seen); err != nil {
 			return err
 		}

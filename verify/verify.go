@@ -6,6 +6,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -57,12 +58,15 @@ type Options struct {
 	Strict        bool     // differences of the tables' configuration, and what of it could not be checked, do
 	StrictExcept  []string // but for these lines of it (see SettingNames)
 
-	// KeepExpired compares items whose time to live has passed like any others. Otherwise they are left out on both sides:
-	// DynamoDB deletes them at any time within days, in each table at another.
+	// KeepExpired compares items whose time to live has passed like any others. Otherwise they are left out on both sides, by the
+	// source's attribute and the service's clock: DynamoDB deletes them at any time within days, in each table at another. Where the
+	// source's time to live is off, changing or can't be read, none is left out.
 	KeepExpired bool
 
-	Checkpoint string // file to keep the state of the scans in, and to resume from if it exists; "": none
-	Restart    bool   // start over even if the checkpoint exists
+	// Checkpoint is a file to keep the state of the scans in, and to resume from if it exists; "": none. A run that resumes finds what
+	// differs, and repairs it, but is never a match: see Result.AsOf. Scans that began more than a week ago are refused.
+	Checkpoint string
+	Restart    bool // start over even if the checkpoint exists
 
 	ShowValues bool // differences come with the items' values
 
@@ -91,8 +95,8 @@ type Progress struct {
 type Result struct {
 	Source            string    `json:"source"`
 	Target            string    `json:"target"`
-	Match             bool      `json:"match"`  // no difference is left, and nothing was still changing; never true of a sample
-	Passed            bool      `json:"passed"` // it matches, also as AllowChanging and Strict have it; never true of a sample
+	Match             bool      `json:"match"`  // no difference is left, and nothing was still changing; never true of a sample, or with AsOf
+	Passed            bool      `json:"passed"` // it matches, also as AllowChanging and Strict have it; likewise never true of these
 	Strict            bool      `json:"strict"`
 	Sample            *Sample   `json:"sample,omitempty"`
 	SourceItems       int64     `json:"source_items"`
@@ -112,6 +116,8 @@ type Result struct {
 	Throttled         int64     `json:"throttled"`
 	SourceExpired     int64     `json:"source_expired"` // items that were left out, since their time to live had passed
 	TargetExpired     int64     `json:"target_expired"`
+	ExpiredBy         string    `json:"expired_by"`    // the source's attribute; "" if none was left out by one
+	Warnings          []string  `json:"warnings"`      // of a time to live that differs, or could not be read
 	Resumed           bool      `json:"resumed"`       // the read units and the time are of this run, everything else of all of them
 	Configuration     []Setting `json:"configuration"` // what differs, or could not be checked, beside the items
 	Encryption        string    `json:"encryption"`    // of the target: "KMS" or "AWS_OWNED"
@@ -119,6 +125,12 @@ type Result struct {
 
 	SourceLimit capacity.Taken `json:"source_limit"` // what the reads of the source were held to
 	TargetLimit capacity.Taken `json:"target_limit"` // likewise of the target
+
+	// BeganAt is when the scans began, RFC 3339, UTC, by the source's clock: each item was seen some time after that.
+	BeganAt string `json:"began_at"`
+	// AsOf is, of a run that went on from a checkpoint, BeganAt: what had matched before this run was not read again, and may have changed
+	// since. So it is no match, even if nothing differs. "" otherwise.
+	AsOf string `json:"as_of,omitempty"`
 
 	Settings []Setting   `json:"-"` // all lines of the configuration
 	Map      *SegmentMap `json:"-"` // where in the tables the items and the differences are
@@ -138,6 +150,8 @@ type run struct {
 	writes   *capacity.Limiter
 	policy   call.Policy
 	start    time.Time
+	clock    call.Clock // of the source's service
+	began    time.Time  // when the scans began, by that clock; those of the first run, if this one resumes
 	expiry   expiry
 	segments []int // to be scanned
 	total    int   // segments of the Scan
@@ -150,17 +164,20 @@ type run struct {
 // Run compares the tables. A nil error means that every page of both was read and every question about an item answered;
 // whether they match is in the result. It returns a *refuse.Error (exit status 2) if it did nothing.
 //
-// A match says that each item was the same in both tables when it was read, at about the same time in both. What becomes of a
-// change made later is up to the replicator, so the verdict that counts is that of a run after the last write.
+// A match says that each item was the same in both tables when it was read, at about the same time in both and after this run began.
+// What becomes of a change made later is up to the replicator, so the verdict that counts is that of a run after the last write. The
+// Scans are eventually consistent: a pair that they found equal may have been read from replicas that were both behind.
 //
 //  1. Scan both tables, segment by segment side by side, and join them by key. What matches leaves the join at once.
 //  2. Look at what is left, on both sides with ConsistentRead, until it agrees or has differed for the settling time.
 //  3. With Repair, write the differing items as the source has them, and look at them again.
+//  4. Describe the tables again: if one, its stream, or the rule by which items expire is another than before, that is an error.
 func Run(ctx context.Context, options Options) (Result, error) {
 	r, err := prepare(ctx, options)
 	if err != nil {
 		return Result{}, err
 	}
+	defer r.position.close()
 	defer r.join.close() // after the checkpoint is saved, which needs the files
 	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.compare(ctx)
@@ -193,8 +210,12 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		Source: r.source.reader, Target: r.target.reader, Recheck: true,
 		Writer: &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: pair.Target.Schema, Limiter: r.writes, Policy: policy},
 	}
-	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Encryption: pair.Target.Encryption(), Strict: o.Strict}
-	r.expiry = expiryOf(ctx, o, policy.AttemptTimeout())
+	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Strict: o.Strict}
+	r.clock = pair.Source.Clock
+	r.began = r.clock.Now()
+	if !o.KeepExpired {
+		r.expiry = expiryOf(ctx, o.Source, o.SourceTable, policy.AttemptTimeout())
+	}
 	r.chooseSegments()
 	if err := r.begin(ctx); err != nil {
 		r.join.close() // which may have taken over so much that it is in files
@@ -203,21 +224,25 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	return r, nil
 }
 
-// begin loads the checkpoint, reads the tables' configuration and tells the caller that it begins.
+// begin loads the checkpoint and tells the caller that it begins.
 func (r *run) begin(ctx context.Context) (err error) {
+	if err := ctx.Err(); err != nil { // which reading the time to live doesn't tell
+		return fmt.Errorf("read table configuration: %w", err)
+	}
 	if r.position, err = openCheckpoint(r); err != nil {
 		return err
 	}
-	r.result.Resumed = r.position.resumed
-	r.result.Settings, err = configuration(ctx, r.options, r.pair, r.policy.AttemptTimeout())
-	if err != nil {
-		return err
+	r.result.Resumed, r.result.BeganAt = r.position.resumed, instant(r.began)
+	if r.result.Resumed {
+		r.result.AsOf = r.result.BeganAt
 	}
-	r.result.Configuration = differing(r.result.Settings)
 	if r.options.Begin != nil {
-		return r.options.Begin(r.result.Resumed)
+		err = r.options.Begin(r.result.Resumed)
 	}
-	return nil
+	if err != nil {
+		r.position.close()
+	}
+	return err
 }
 
 // chooseSegments draws the sample, if there is to be one.
@@ -281,6 +306,9 @@ func (r *run) compare(ctx context.Context) error {
 	if r.result.Sample != nil && left == (remains{}) && r.source.read.Load() == 0 && r.target.read.Load() == 0 {
 		return errEmptySample
 	}
+	if err := r.confirm(ctx); err != nil {
+		return err
+	}
 	r.judge(left)
 	return nil
 }
@@ -314,6 +342,7 @@ func (r *run) finish() Result {
 	result.SourceLimit, result.TargetLimit = r.source.limiter.Taken(), r.target.limiter.Taken()
 	result.Throttled = r.throttled()
 	result.SourceExpired, result.TargetExpired = r.source.expired.Load(), r.target.expired.Load()
+	result.ExpiredBy = r.expiry.String()
 	result.Map = r.places.show()
 	result.ElapsedSeconds = time.Since(r.start).Seconds()
 	return result

@@ -33,8 +33,10 @@ Without a secret, who knows a fingerprint can test guesses of the items against 
 choose others with the same fingerprint. With --key-secret, the same on both sides, it is an HMAC, and neither can be
 done.
 
-Items whose time to live has passed are left out, as in verify. Where only one of the tables has TTL enabled, name its
-attribute with --expired-by for the other one, and give both runs the same --as-of.`,
+Items whose time to live has passed are left out, as in verify: by the table's own attribute. Only the source's rule is
+right for both tables of a copy, since what the target alone deletes is lost. So where they differ, name the source's
+attribute with --expired-by for the target, or if the source has TTL off, give --ignore-expired=false. Give both runs
+the same --as-of.`,
 		Example: `  reseal fingerprint --table cities
   reseal fingerprint --table cities --key-secret @secret.txt --output json
   reseal fingerprint --table cities-encrypted --key-secret env:SECRET --expired-by at --as-of 2026-03-01T12:00:00Z`,
@@ -71,9 +73,9 @@ attribute with --expired-by for the other one, and give both runs the same --as-
 	text(f, &secret, "key-secret", "secret", "key the fingerprint with it: @FILE for a file's text, env:NAME for a variable's, or\nthe secret itself, which others may see in the list of processes")
 	f.IntVar(&o.Segments, "segments", 16, "segments of the parallel Scan, 1 to 1,000,000")
 	f.Var(&readUnits, "read-units", "most read units a second (default: 80 % of what is provisioned)")
-	f.BoolVar(&ignoreExpired, "ignore-expired", true, "leave out items whose time to live has passed (only where TTL is enabled, and by\n--expired-by)")
-	f.Var(&expiredBy, "expired-by", "attribute by which items expire in the table to compare with, if not in this one")
-	text(f, &asOf, "as-of", "time", "when items must have expired to be left out, such as 2026-03-01T12:00:00Z (default:\nnow)")
+	f.BoolVar(&ignoreExpired, "ignore-expired", true, "leave out items whose time to live has passed (only where TTL is enabled, or by\n--expired-by)")
+	f.Var(&expiredBy, "expired-by", "attribute by which items expire, instead of the table's own: that of the source")
+	text(f, &asOf, "as-of", "time", "when items must have expired to be left out, such as 2026-03-01T12:00:00Z (default:\nnow, by the service's clock)")
 	j.addOutput(f)
 	text(f, &side.Region, "region", "region", "AWS Region of the table (default: as for every AWS tool)")
 	text(f, &side.Profile, "profile", "name", "profile of the shared AWS configuration")
@@ -130,6 +132,7 @@ func printFingerprint(out io.Writer, r verify.TableFingerprint) error {
 		"items", count(r.Items),
 		"fingerprint", r.Fingerprint+keyed,
 		"expired", fmt.Sprintf("%s (left out, %s as of %s; time to live: %s)", count(r.Expired), by, r.AsOf, r.TimeToLive),
+		"scans began", r.BeganAt,
 		"read units", units(r.ReadUnits),
 		"read limit", taken(r.ReadLimit),
 		"time", seconds(r.ElapsedSeconds),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reseal/internal/refuse"
+	"reseal/internal/table"
 	"reseal/verify"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,8 @@ differs (see --strict). 3: it could not be found out, which is never a match; a 
 differs in a --sample, which says little of the rest.
 
 With --checkpoint an interrupted or failed verification goes on where it was: run the same command again. What had
-matched by then is not read again.`,
+matched by then is not read again, so that run finds differences, and repairs them, but is never a match: it ends with
+1, and the next one starts from the beginning. For the gate, give --restart, or no --checkpoint.`,
 		Example: `  reseal verify --source cities --target cities-encrypted
   reseal verify --source cities --target cities-encrypted --report differences.jsonl --output json
   reseal verify --source cities --target cities-encrypted --report page.html --show-values
@@ -70,10 +72,10 @@ matched by then is not read again.`,
 		progress.finish()
 		result.Source, result.Target = source.Given, target.Given
 		if err := report.close(result, err); err != nil {
-			if o.Checkpoint == "" {
+			if o.Checkpoint == "" || errors.Is(err, table.ErrChanged) { // of other tables nobody can go on
 				return err
 			}
-			return stop(err, many(progress.done, "item"), o.Checkpoint, o.Restart)
+			return stopVerify(err, many(progress.done, "item"), o)
 		}
 		if err := j.print(cmd, result, func(out io.Writer) error { return printVerify(out, result) }); err != nil {
 			return err
@@ -87,11 +89,11 @@ matched by then is not read again.`,
 		f.Var(&maxMemory, "max-memory", "memory for items that wait for their counterpart; more of them go to files\nin TMPDIR")
 		f.BoolVar(&o.Repair, "repair", false, "write the target's differing items as the source has them, and look again")
 		f.BoolVar(&o.DryRun, "dry-run", false, "with --repair: write nothing, only count what it would write and delete")
-		f.BoolVar(&ignoreExpired, "ignore-expired", true, "leave out items whose time to live has passed: DynamoDB deletes them in each table\nat another time (only where TTL is enabled)")
+		f.BoolVar(&ignoreExpired, "ignore-expired", true, "leave out items whose time to live has passed, by the source's attribute (only where\nTTL is enabled on it): each table deletes them at another time")
 		f.Var(&sample, "sample", "compare only this part of the tables, such as 1%, for a cheap first look")
 		f.Uint64Var(&o.SampleSeed, "sample-seed", 0, "draw the same sample as the run that printed this seed (default: a new one)")
 		text(f, &o.Checkpoint, "checkpoint", "file", "where to keep the position, and go on from (default: nowhere)")
-		f.BoolVar(&o.Restart, "restart", false, "start over, whatever the checkpoint says")
+		f.BoolVar(&o.Restart, "restart", false, "start over, whatever the checkpoint says: what goes on from one is never a match")
 		f.BoolVar(&o.AllowChanging, "allow-changing", false, "exit with 0 also if items that never stand still are all that is left")
 		f.BoolVar(&o.Strict, "strict", false, "what differs in the tables' configuration, or could not be checked, counts too")
 		f.Var(&strictExcept, "strict-except", "lines of the configuration that --strict passes, such as stream,tags")
@@ -101,11 +103,31 @@ matched by then is not read again.`,
 	return cmd
 }
 
+// stopVerify is stop, and says what a run that goes on is worth.
+func stopVerify(err error, done string, o verify.Options) error {
+	err = stop(err, done, o.Checkpoint, o.Restart)
+	if s := (*stopped)(nil); errors.As(err, &s) && s.next != "" {
+		s.next += ", which can't end as a match, or with --restart to start over"
+	}
+	return err
+}
+
+// outdatedError is errDifferent of a run that found nothing that differs, but rests on what another one had read.
+type outdatedError struct{ asOf string }
+
+func (e outdatedError) Error() string {
+	return "the tables are not known to match: nothing differs as of " + e.asOf + ", before this run; run it again, from the beginning"
+}
+
+func (outdatedError) Is(target error) bool { return target == errDifferent }
+
 // notMatched is the error that stands for the exit status.
 func notMatched(r verify.Result) error {
 	switch {
 	case r.Passed:
 		return nil
+	case r.AsOf != "" && r.Differing() == 0:
+		return outdatedError{r.AsOf}
 	case r.Sample != nil && r.Sample.Passed:
 		return errSampleMatched
 	case r.Match || r.Sample != nil && r.Sample.Match:
@@ -117,11 +139,15 @@ func notMatched(r verify.Result) error {
 }
 
 func printVerify(out io.Writer, r verify.Result) error {
-	resumed := ""
+	resumed, began := "", " (each item was read after that: a later change is not in the verdict)"
 	if r.Resumed {
-		resumed = " (resumed: read units and time are of this run)"
+		resumed, began = " (resumed: read units and time are of this run)", " (before this run)"
 	}
-	return errors.Join(heading(out, "%s%s", r.Verdict(), resumed), lines(
+	said := heading(out, "%s%s", r.Verdict(), resumed)
+	for _, warning := range r.Warnings {
+		said = errors.Join(said, heading(out, "WARNING: %s", harmless(warning)))
+	}
+	return errors.Join(said, lines(
 		out,
 		"source", r.Source,
 		"target", r.Target+" (encryption: "+r.Encryption+")",
@@ -132,10 +158,11 @@ func printVerify(out io.Writer, r verify.Result) error {
 		"different", count(r.Different),
 		"still changing", count(r.StillChanging),
 		"settled", count(r.Settled)+" (differed at first, replication was under way)",
-		"expired", count(r.SourceExpired)+" in the source, "+count(r.TargetExpired)+" in the target (left out)",
+		"expired", count(r.SourceExpired)+" in the source, "+count(r.TargetExpired)+" in the target (left out, "+expiredBy(r.ExpiredBy)+")",
 		"repaired", count(r.Repaired)+wouldRepair(r),
 		"source fingerprint", r.SourceFingerprint,
 		"target fingerprint", r.TargetFingerprint,
+		"scans began", r.BeganAt+began,
 		"read units", units(r.ReadUnits),
 		"source limit", taken(r.SourceLimit),
 		"target limit", taken(r.TargetLimit),
@@ -161,6 +188,13 @@ func printConfiguration(out io.Writer, r verify.Result) error {
 		settings = append(settings, s.What, "source: "+s.Source, "", "target: "+s.Target, "", consequence)
 	}
 	return errors.Join(heading(out, "%s", title), lines(out, settings...))
+}
+
+func expiredBy(attribute string) string {
+	if attribute == "" {
+		return "by no attribute"
+	}
+	return "by the source's attribute " + attribute
 }
 
 // wouldRepair tells of a dry run.

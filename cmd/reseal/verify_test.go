@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -185,6 +186,18 @@ func TestVerifyDryRun(t *testing.T) {
 	ts.run("verify", "--settle", "1ms").want(1)
 }
 
+// holdLater answers no Scan from the 20th on. There are 16 segments at a time at the most: some of 40 are read whole by then.
+func holdLater(held *event) testkit.Hook {
+	var scans atomic.Int64
+	return func(x *testkit.Exchange) *testkit.Response {
+		if x.Op == "Scan" && scans.Add(1) >= 20 {
+			held.happen()
+			<-x.Ctx.Done()
+		}
+		return nil
+	}
+}
+
 // An interrupted verification goes on when the same command is run again, and says so.
 func TestVerifyResumes(t *testing.T) {
 	t.Parallel()
@@ -192,14 +205,8 @@ func TestVerifyResumes(t *testing.T) {
 	ts.run("seed").want(0)
 	ts.damage()
 	held := newEvent()
-	ts.targetProxy.Use(func(x *testkit.Exchange) *testkit.Response {
-		if x.Op == "Scan" && segmentOf(x) == 9 {
-			held.happen()
-			<-x.Ctx.Done()
-		}
-		return nil
-	})
-	command := command{args: ts.args("verify", "--settle", "1ms", "--segments", "10", "--checkpoint", "v", "--output", "json"), folder: t.TempDir()}
+	ts.targetProxy.Use(holdLater(held))
+	command := command{args: ts.args("verify", "--settle", "1ms", "--segments", "40", "--checkpoint", "v", "--output", "json"), folder: t.TempDir()}
 	p := start(t, command)
 	p.reach("it scanned", held.c)
 	p.signal(syscall.SIGINT)
@@ -212,6 +219,61 @@ func TestVerifyResumes(t *testing.T) {
 	has(t, o.object(), map[string]any{"resumed": true, "source_items": 200.0, "target_items": 200.0, "missing": 1.0, "extra": 1.0, "different": 1.0})
 	if _, err := os.Stat(filepath.Join(o.folder, "v")); err == nil {
 		t.Error("the checkpoint is still there")
+	}
+}
+
+// A verification that goes on from a checkpoint is no gate, and says so; the same command is one again after it.
+func TestVerifyResumedIsNoGate(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 200)
+	ts.run("seed").want(0)
+	held := newEvent()
+	ts.targetProxy.Use(holdLater(held))
+	command := command{args: ts.args("verify", "--segments", "40", "--checkpoint", "v", "--report", "page.html"), folder: t.TempDir()}
+	p := start(t, command)
+	p.reach("it scanned", held.c)
+	p.signal(syscall.SIGINT)
+	p.await().want(130).says("which can't end as a match", "--restart")
+	ts.targetProxy.Use(nil)
+	o := start(t, command).await().want(1)
+	if !strings.HasPrefix(o.stderr, "reseal: the tables are not known to match: nothing differs as of 2") {
+		t.Errorf("stderr: %s", o)
+	}
+	if want := regexp.MustCompile(`(?s)^NO MATCH YET: nothing differs, but the scans began at 2.*\n  scans began +2.*Z \(before this run\)\n`); !want.MatchString(o.stdout) {
+		t.Errorf("text: %s", o)
+	}
+	page, err := os.ReadFile(filepath.Join(o.folder, "page.html"))
+	if err != nil || !strings.Contains(string(page), `<body class="failed">`) || !strings.Contains(string(page), "NO MATCH YET") {
+		t.Errorf("page: %v, %.300s", err, page)
+	}
+	o = start(t, command).await().want(0)
+	if !strings.HasPrefix(o.stdout, "MATCH: both tables hold the same items.\n") {
+		t.Errorf("text: %s", o)
+	}
+}
+
+// A time to live that differs is said where nobody overlooks it, in each form of the result.
+func TestVerifyWarnsOfTimeToLive(t *testing.T) {
+	t.Parallel()
+	ts := newTables(t, 5)
+	ts.run("seed").want(0)
+	ts.targetProxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op != "DescribeTimeToLive" {
+			return nil
+		}
+		return &testkit.Response{Body: []byte(`{"TimeToLiveDescription":{"TimeToLiveStatus":"ENABLED","AttributeName":"e\u001b[2J"}}`)}
+	})
+	o := ts.run("verify", "--report", "page.html").want(0)
+	if want := "\nWARNING: time to live: source off, target on, attribute e\ufffd[2J. The target deletes items"; !strings.Contains(o.stdout, want) {
+		t.Errorf("text: %s", o)
+	}
+	page, err := os.ReadFile(filepath.Join(o.folder, "page.html"))
+	if err != nil || !strings.Contains(string(page), "Note: time to live: source off, target on") {
+		t.Errorf("page: %v", err)
+	}
+	object := ts.run("verify", "--output", "json").want(0).object()
+	if warnings, is := object["warnings"].([]any); !is || len(warnings) != 1 {
+		t.Errorf("JSON: %v", object["warnings"])
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"reseal/internal/wire"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/smithy-go"
 )
 
 // Limits of BatchWriteItem (API reference): 25 requests, 16 MB. The size is kept below by what the request itself adds.
@@ -61,7 +60,7 @@ type Writer struct {
 	Limiter *capacity.Limiter
 	Policy  call.Policy
 
-	// Reject is called for an item that the table refuses for what it is (see ItemRefused), which is not written then; an error
+	// Reject is called for an item that the table refuses for what it is (see call.ItemRefused), which is not written then; an error
 	// ends the write: of its batch, what comes before the item is written then, and nothing that comes after it. If Reject is
 	// nil, such an item fails its whole batch.
 	Reject func(op Op, reason error) error
@@ -159,7 +158,7 @@ func (w *Writer) Try(ctx context.Context, ops []Op) (left Left, uncertain []item
 			err = ctx.Err()
 		case outcome == call.Throttled:
 			left = Left{Ops: pending, Cause: cause}
-		case outcome == call.Refused && w.Reject != nil && ItemRefused(cause):
+		case outcome == call.Refused && w.Reject != nil && call.ItemRefused(cause):
 			var more []item.Key
 			more, err = w.narrow(ctx, pending, cause)
 			uncertain = append(uncertain, more...)
@@ -196,18 +195,6 @@ func with(list []item.Key, ops []Op) []item.Key {
 		}
 	}
 	return list
-}
-
-// collectionFull is the error code of a table with a local secondary index in which all items with this partition key are 10 GB together.
-const collectionFull = "ItemCollectionSizeLimitExceededException"
-
-// ItemRefused tells whether the table refused a write for what an item of it is, so that the other items may pass. Of the codes that the
-// API reference lists for puts and deletes without a condition ("BatchWriteItem", "PutItem", "DeleteItem": Errors; and "Common Errors"),
-// these are the ones: collectionFull, and ValidationException for the wrong type of an index key, more than 400 KB, or too deep a nesting;
-// but also for what is wrong with the request as a whole. A ValidationException about the table's KMS key is no item's fault.
-func ItemRefused(err error) bool {
-	var api smithy.APIError
-	return call.IsValidation(err) || errors.As(err, &api) && api.ErrorCode() == collectionFull
 }
 
 // narrow finds the items for which a batch was refused: it writes each half of the batch by itself, until what is refused is one

@@ -88,7 +88,7 @@ func TestDenials(t *testing.T) {
 			if strings.Contains(text, "SECRET") || strings.Contains(text, "PRINCIPAL") {
 				t.Errorf("%q shows what it must not", text)
 			}
-			if call.IsValidation(err) {
+			if call.ItemRefused(err) {
 				t.Error("it is taken for an item's fault")
 			}
 		})

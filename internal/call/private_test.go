@@ -29,7 +29,7 @@ func TestPrivate(t *testing.T) {
 		if got := call.Message(private); got != code+": "+secret {
 			t.Errorf("message %q", got)
 		}
-		if call.Classify(private) != call.Refused || call.IsValidation(private) != (code == "ValidationException") {
+		if call.Classify(private) != call.Refused || call.ItemRefused(private) != (code == "ValidationException") {
 			t.Errorf("%s: %v", code, call.Classify(private))
 		}
 		if missing := (*types.ResourceNotFoundException)(nil); errors.As(private, &missing) != (code == "ResourceNotFoundException") {

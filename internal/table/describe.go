@@ -34,6 +34,7 @@ type Info struct {
 	Items  int64 // ItemCount: up to six hours old on AWS
 	Bytes  int64 // TableSizeBytes: likewise
 	Raw    *types.TableDescription
+	Clock  call.Clock // of the service that described it: what expires, and how old something is, goes by it
 }
 
 // Describe reads a table's description and makes sure that it is of the table that was asked for: see checkPlace. name is a name or an
@@ -67,6 +68,7 @@ func Describe(ctx context.Context, api DescribeAPI, side, name string) (Info, er
 		Items:  aws.ToInt64(out.Table.ItemCount),
 		Bytes:  aws.ToInt64(out.Table.TableSizeBytes),
 		Raw:    out.Table,
+		Clock:  call.ClockOf(out.ResultMetadata),
 	}
 	if err := checkPlace(api, info); err != nil {
 		return Info{}, err

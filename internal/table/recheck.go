@@ -12,43 +12,60 @@ import (
 // another one. It is in the errors of Pair.Recheck.
 var ErrChanged = errors.New("a table changed under the run")
 
-// anew is what to do then. The checkpoints are kept: that of a seed knows which writes were under way.
-const anew = "replicate with --restart, seed again with --restart, and then verify --repair, since deletes may have been missed"
+// StartOver is what to do where the stream may lack changes, or no longer has them. A new seed copies what is there, but a delete that
+// was never replicated is seen by verify only.
+const StartOver = "replicate with --restart, seed again with --restart, and then run verify --repair, since deletes may have been missed"
 
 // Recheck describes both tables again and compares them with what they were when p was made: the tables' identities and, with stream,
 // the ARN of the source's stream. A run calls it before it says that it is done. A difference is an error that holds ErrChanged and
 // says what to do. No error of it is a *refuse.Error: the run has done something. The context's error comes as it is.
 func (p Pair) Recheck(ctx context.Context, source, target DescribeAPI, stream bool) error {
-	now := Pair{}
-	for _, one := range []struct {
-		api    DescribeAPI
-		before Info
-		now    *Info
-	}{{source, p.Source, &now.Source}, {target, p.Target, &now.Target}} {
-		info, err := Describe(ctx, one.api, one.before.Side, one.before.Sent)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("describe the %s table again: %s", one.before.Side, err) // not %w: see above
-		}
-		if info.Raw.TableStatus == types.TableStatusDeleting {
-			return fmt.Errorf("%w: %s is being deleted", ErrChanged, called(info.Side, info.Name))
-		}
-		if before, after := one.before.Identity(), info.Identity(); before != after {
-			return fmt.Errorf("%w: %s was %s, and is now %s: start all over: %s", ErrChanged, called(info.Side, info.Name), before, after, anew)
-		}
-		*one.now = info
+	_, err := p.Again(ctx, source, target, stream)
+	return err
+}
+
+// Again is Recheck that also returns what both tables are now.
+func (p Pair) Again(ctx context.Context, source, target DescribeAPI, stream bool) (now Pair, err error) {
+	if now.Source, err = p.Source.Again(ctx, source); err != nil {
+		return Pair{}, err
+	}
+	if now.Target, err = p.Target.Again(ctx, target); err != nil {
+		return Pair{}, err
 	}
 	before, after := p.Source.StreamARN(), now.Source.StreamARN()
 	switch {
 	case !stream || before == after:
-		return nil
+		return now, nil
 	case after == "":
-		return fmt.Errorf("%w: the stream of %s was disabled, so later changes are not replicated: enable it, %s",
-			ErrChanged, called("source", p.Source.Name), anew)
+		return Pair{}, fmt.Errorf("%w: the stream of %s was disabled, so later changes are not replicated: enable it, %s", ErrChanged, called("source", p.Source.Name), StartOver)
 	default:
-		return fmt.Errorf("%w: the stream of %s was %s, and is now %s, so changes may not be replicated: %s",
-			ErrChanged, called("source", p.Source.Name), before, after, anew)
+		return Pair{}, fmt.Errorf("%w: the stream of %s was %s, and is now %s, so changes may not be replicated: %s",
+			ErrChanged, called("source", p.Source.Name), before, after, StartOver)
 	}
+}
+
+// Again describes the table again, as Pair.Recheck does for both.
+func (i Info) Again(ctx context.Context, api DescribeAPI) (Info, error) {
+	now, err := Describe(ctx, api, i.Side, i.Sent)
+	if ctx.Err() != nil {
+		return Info{}, ctx.Err()
+	}
+	if err != nil {
+		what := "the " + i.Side + " table"
+		if i.Side == OnlyTable {
+			what = "the table"
+		}
+		return Info{}, fmt.Errorf("describe %s again: %s", what, err) // not %w: see Pair.Recheck
+	}
+	if now.Raw.TableStatus == types.TableStatusDeleting {
+		return Info{}, fmt.Errorf("%w: %s is being deleted", ErrChanged, called(now.Side, now.Name))
+	}
+	if before, after := i.Identity(), now.Identity(); before != after {
+		remedy := "" // the checkpoints are kept: that of a seed knows which writes were under way
+		if i.Side != OnlyTable {
+			remedy = ": " + StartOver
+		}
+		return Info{}, fmt.Errorf("%w: %s was %s, and is now %s: start all over%s", ErrChanged, called(now.Side, now.Name), before, after, remedy)
+	}
+	return now, nil
 }
