@@ -47,6 +47,8 @@ type shardPosition struct {
 	Start  string    `json:"start,omitempty"`  // until a record is applied, begin at this sequence number; "": with the oldest that there is
 	Latest bool      `json:"latest,omitempty"` // it was begun with LATEST: what its parents held is not wanted
 	Late   bool      `json:"late,omitempty"`   // it was listed only after a child was begun: with its first record those begin again
+	Parent string    `json:"parent,omitempty"` // as the shard was listed
+	First  string    `json:"first,omitempty"`  // likewise its StartingSequenceNumber; "": it was not noted
 	AsOf   time.Time `json:"as_of,omitzero"`   // what is needed of the shard and was made before is applied; zero: ReadAt
 }
 
@@ -182,7 +184,7 @@ func (c *checkpoint) load() error {
 	}
 	switch {
 	case err != nil:
-		return refuse.Because(err, restart+"; if what it had not applied may be more than 24 hours old, seed again with --restart, and then verify --repair",
+		return refuse.Because(err, restart+"; if what it had not applied may be more than 24 hours old, seed again with --restart, and then run verify --repair",
 			"the checkpoint %q is damaged or not one of a replication (%s)", c.path, err)
 	case file.Source.ARN != c.file.Source.ARN || file.Target.ARN != c.file.Target.ARN:
 		return refuse.New(elsewhere, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)

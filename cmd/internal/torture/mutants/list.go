@@ -129,7 +129,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "children-again", twist: "holes", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
-		from: "c.set(child, shardPosition{Start: start,", to: "_ = (shardPosition{Start: start,",
+		from: "c.set(child, shardPosition{Parent: was.Parent,", to: "_ = (shardPosition{Parent: was.Parent,",
 	},
 	{
 		name: "replicator-confirms", twist: "stream-anew", what: "an idle replication doesn't look at the stream again", file: "replicate/shards.go",
@@ -158,5 +158,9 @@ var mutants = []mutant{
 	{
 		name: "checkpoint-lock", twist: "twins", what: "two processes may work with one checkpoint", file: "internal/atomicfile/lock.go",
 		from: "if !held {", to: "if false && !held {",
+	},
+	{
+		name: "late-below-drained", twist: "holes", what: "a shard that is listed late below a drained parent counts as one in time", file: "replicate/position.go",
+		from: "AsOf: before.asOf(), Late: late}", to: "AsOf: before.asOf()}",
 	},
 }
