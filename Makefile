@@ -1,5 +1,5 @@
 # Everything that these targets need beyond Go 1.26, Node.js with npm and (for the tests) Python 3.11 with pip and venv is installed by
-# them, at the versions named here, in internal/test/engine/npm/package-lock.json and in the requirements.txt of internal/test/engine/ministack,
+# them, at the versions named here, in internal/test/engine/npm/package-lock.json and in the requirements.txt of internal/test/engine/ministack, internal/test/contract,
 # internal/test/testkit/python and cmd/internal/bench/dynamodump, and cached.
 GO ?= go
 TOOLS := bin/tools

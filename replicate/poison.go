@@ -8,7 +8,7 @@ import (
 )
 
 // Poison takes a record whose item the target refuses for what it is (the wrong type for an index key of the target, say, or a full item
-// collection: see batch.ItemRefused), which no repetition will change. If it returns nil, the record counts as done, and the target keeps the item's older
+// collection: see call.ItemRefused), which no repetition will change. If it returns nil, the record counts as done, and the target keeps the item's older
 // version or none, which a verification reports. An error leaves the record unapplied. It is called by several goroutines at a time. It
 // must not keep the record's image, whose memory may be used again.
 //

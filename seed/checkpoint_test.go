@@ -250,10 +250,10 @@ func TestCheckpointIsRefused(t *testing.T) {
 		"another target": {edited(func(f map[string]any) {
 			f["target"].(map[string]any)["arn"] = "arn:aws:dynamodb:x:000000000000:table/y"
 		}), elsewhere},
-		"source re-made": {edited(func(f map[string]any) { f["source"].(map[string]any)["created"] = "2001-01-01T00:00:00Z" }), "seed with --restart"},
+		"source re-made": {edited(func(f map[string]any) { f["source"].(map[string]any)["created"] = "2001-01-01T00:00:00Z" }), "seed again with --restart"},
 		"target re-made": {edited(func(f map[string]any) { f["target"].(map[string]any)["id"] = "another" }), other},
-		"another stream": {edited(func(f map[string]any) { f["stream"] = "arn:another" }), "seed with --restart"},
-		"no stream":      {edited(func(f map[string]any) { f["stream"] = "" }), "seed with --restart"},
+		"another stream": {edited(func(f map[string]any) { f["stream"] = "arn:another" }), "seed again with --restart"},
+		"no stream":      {edited(func(f map[string]any) { f["stream"] = "" }), "seed again with --restart"},
 		"segments":       {edited(func(f map[string]any) { f["segments"] = 7 }), "give --segments 7, or " + other},
 		"recheck":        {edited(func(f map[string]any) { f["recheck"] = "off" }), other},
 		"done too far":   {edited(func(f map[string]any) { f["done"] = [][]int{{0, 4}} }), anew},

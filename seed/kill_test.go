@@ -37,7 +37,7 @@ func seedByItself(text string) int {
 	}
 	result, err := seed.Run(context.Background(), seed.Options{
 		Source: testkit.Client(job.SourceURL), SourceTable: job.Source, Target: testkit.Client(job.TargetURL), TargetTable: job.Target,
-		Segments: job.Segments, Checkpoint: job.Checkpoint, RequestTimeout: job.RequestTimeout, Recheck: job.Recheck,
+		Segments: job.Segments, Checkpoint: job.Checkpoint, RequestTimeout: job.RequestTimeout, Recheck: job.Recheck, StreamAge: -1,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

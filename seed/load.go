@@ -2,6 +2,8 @@ package seed
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"reseal/internal/atomicfile"
+	"reseal/internal/call"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
 	"reseal/internal/scan"
@@ -98,11 +101,36 @@ func checkpointSegments(o Options) int {
 // the target was made. The label is that time (API reference, TableDescription, LatestStreamLabel), and a stream that is enabled once
 // more has another one.
 func olderStream(pair table.Pair) bool {
-	if pair.Source.StreamARN() == "" || pair.Source.Raw.LatestStreamLabel == nil {
-		return false
+	enabled, is := streamEnabled(pair.Source)
+	return is && enabled.Before(pair.Target.Made)
+}
+
+// streamEnabled is when the table's stream was enabled; false: it has none, or an engine's label says nothing.
+func streamEnabled(source table.Info) (time.Time, bool) {
+	if source.StreamARN() == "" || source.Raw.LatestStreamLabel == nil {
+		return time.Time{}, false
 	}
-	enabled, err := time.Parse("2006-01-02T15:04:05", *pair.Source.Raw.LatestStreamLabel) // takes fractions of a second, too
-	return err == nil && enabled.Before(pair.Target.Made)
+	enabled, err := time.Parse("2006-01-02T15:04:05", *source.Raw.LatestStreamLabel) // takes fractions of a second, too
+	return enabled, err == nil
+}
+
+// defaultStreamAge is far more than an eventually consistent read is behind, usually.
+const defaultStreamAge = 10 * time.Second
+
+// awaitStream waits until the source's stream has been on for so long that no page can be from before it: a page may be behind, and
+// what it lacks of the time without a stream, no record tells of.
+func (o Options) awaitStream(ctx context.Context, source table.Info) error {
+	least := cmp.Or(o.StreamAge, defaultStreamAge)
+	enabled, is := streamEnabled(source)
+	if o.Recheck == RecheckOff || !is {
+		return nil
+	}
+	wait := min(least, least-source.Clock.Now().Sub(enabled)) // the label may be of another clock
+	if wait <= 0 {
+		return nil
+	}
+	table.TellWaiting(ctx, table.Waiting{Table: source, Patience: wait, Reason: "has had a stream for a moment only: waiting until no read is from before it"})
+	return call.Sleep(ctx, wait)
 }
 
 // What is to be done about a file, in the words of a refusal.
@@ -196,7 +224,7 @@ func (c *checkpoint) sameStream(file checkpointFile, olderStream bool) bool {
 
 // goOn takes over all that the file says, if its positions are still good.
 func (c *checkpoint) goOn(file checkpointFile, olderStream bool) error {
-	const anew = "replicate with --restart, seed with --restart, and then verify --repair, since deletes may have been missed"
+	const anew = table.StartOver
 	switch {
 	case file.Source != c.head.Source:
 		return refuse.New(anew, "the checkpoint %q belongs to another table: its source is %s, this one's is %s", c.path, file.Source, c.head.Source)

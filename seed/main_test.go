@@ -56,7 +56,7 @@ func benchOf(t *testing.T, items []attrs, sourceSpec, targetSpec testkit.TableSp
 		Source: testkit.Client(b.source.URL), SourceTable: source,
 		Target: testkit.Client(b.target.URL), TargetTable: target,
 		Segments: 4, Checkpoint: filepath.Join(t.TempDir(), "checkpoint.json"),
-		RequestTimeout: 2 * time.Second,
+		RequestTimeout: 2 * time.Second, StreamAge: -1,
 	}
 	return b
 }

@@ -77,6 +77,10 @@ type Options struct {
 	// resumes is not told again. An error ends Run. If Reject is nil, such an item is an error at once.
 	Reject func(Reject) error
 
+	// StreamAge is how long the source's stream must have been on before the first page is read; Run waits for that. 0 is 10 s; below 0
+	// it is not looked at, which is right for an engine whose reads are never stale.
+	StreamAge time.Duration
+
 	RequestTimeout time.Duration  // of one request; 0: 20 s
 	Progress       func(Progress) // called about once a second and at the end; may be nil
 }
@@ -225,6 +229,9 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		Encryption: o.Encryption,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := o.awaitStream(ctx, pair.Source); err != nil {
 		return nil, err
 	}
 	policy := call.Policy{Timeout: o.RequestTimeout}

@@ -122,7 +122,7 @@ func TestResumeOverAnotherStream(t *testing.T) {
 	b.disableStream()
 	gone := b.unseen(items)
 	b.enableStream()
-	b.refused("was disabled since", "replicate with --restart, seed with --restart, and then verify --repair")
+	b.refused("was disabled since", "replicate with --restart, seed again with --restart, and then run verify --repair")
 
 	// Stopped in the middle, and started over once more, it still knows what it can't know.
 	b.options.Restart = true
@@ -167,7 +167,7 @@ func TestStreamReplacedInMidRun(t *testing.T) {
 				b.refused("has no stream")
 				b.enableStream()
 			}
-			b.refused("seed with --restart")
+			b.refused("seed again with --restart")
 			b.startOver(99)
 			b.mustHaveLeft(gone)
 		})
@@ -213,7 +213,7 @@ func TestOlderFormat(t *testing.T) {
 			b.labelled(label)
 			b.interrupted(stopAt(20))
 			older(b)
-			b.refused("of an older reseal", "seed with --restart")
+			b.refused("of an older reseal", "seed again with --restart")
 			b.startOver(100)
 			b.mustBeEqual()
 		})

@@ -57,6 +57,7 @@ type virtual struct {
 	sizes   []int
 	bounds  []int                                                  // where each segment starts, and the end; nil: they are even
 	stream  func(sinceStart time.Duration) (arn string, err error) // the source's, as DescribeTable tells it; nil: always the same
+	label   *string                                                // of the source's stream
 	given   types.ProvisionedThroughputDescription
 	hot     int // items from here on are in a partition of their own, the others are spread over the other partitions
 
@@ -164,6 +165,7 @@ func (v *virtual) DescribeTable(_ context.Context, in *dynamodb.DescribeTableInp
 		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("k"), AttributeType: types.ScalarAttributeTypeS}},
 		StreamSpecification:  &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewImage},
 		LatestStreamArn:      &stream,
+		LatestStreamLabel:    v.label,
 		SSEDescription:       &types.SSEDescription{SSEType: types.SSETypeKms, Status: types.SSEStatusEnabled},
 	}}, nil
 }

@@ -47,6 +47,7 @@ type Difference struct {
 	Repair      Action // what the repair is about to do; "" without Repair
 	WouldRepair Action // likewise, where DryRun keeps it from that
 	AfterRepair bool   // the item is reported a second time: it still differs after the repair
+	Refused     string // with AfterRepair: why the target refused it, in the service's words; "": it didn't
 
 	at seen
 }

@@ -20,6 +20,7 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 		r.source.forget(c.source)
 		r.target.forget(c.target)
 	}
+	refused := r.refusals()
 	lost := keys
 	for len(lost) > 0 {
 		var err error
@@ -32,11 +33,31 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 			}
 		}
 	}
-	again := settlement{run: r, report: r.recordAgain}
+	again := settlement{run: r, report: func(d Difference) error {
+		d.Refused = refused[d.Key.ID()]
+		return r.recordAgain(d)
+	}}
 	if err := again.settle(ctx, afresh); err != nil {
 		return nil, fmt.Errorf("repair: %w", err)
 	}
 	return again.differing, nil
+}
+
+// mostRefused bounds the items that the target may refuse before it is taken that something is wrong with the target.
+const mostRefused = 10_000
+
+// refusals has the target's refusals of single items told in the report, and the rest repaired: an item that it refuses for what it is
+// stays a difference. It returns the service's words, by Key.ID, as they come. Only repair's own goroutine writes.
+func (r *run) refusals() map[string]string {
+	refused := map[string]string{}
+	r.converge.Reject = func(key item.Key, reason error) error {
+		if len(refused) == mostRefused {
+			return fmt.Errorf("more than %d items refused by the target, the last one: %w", mostRefused, reason)
+		}
+		refused[key.ID()] = call.Message(reason)
+		return nil
+	}
+	return refused
 }
 
 // plan says, and for a dry run counts, what repair does, by what was last read. An item whose source is still changing is among it:

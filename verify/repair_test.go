@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -222,6 +223,33 @@ func TestRepairThatDoesNotStick(t *testing.T) {
 	}))
 	result, _ = ts.verify(withRepair)
 	ts.expect(result, verdict{sourceItems: 5, targetItems: 4, missing: 1, extra: 1, different: 1, repaired: 1})
+}
+
+// An item that the target refuses for what it is, such as one of a full item collection, stays a difference. The others are repaired.
+func TestRepairOfARefusedItem(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"ValidationException", "ItemCollectionSizeLimitExceededException"} {
+		ts := numbered(t, 60)
+		for i := range 60 {
+			ts.putTarget("id", fmt.Sprint("k", i), "v", "old")
+		}
+		ts.targetProxy.Use(on("BatchWriteItem", func(_ int, x *testkit.Exchange) *testkit.Response {
+			if bytes.Contains(x.Body, []byte(`"k17"`)) {
+				return testkit.Fail(400, "com.amazonaws.dynamodb.v20120810#"+code, "full")
+			}
+			return nil
+		}))
+		var told []difference
+		result, _ := ts.verify(withRepair, reporting(func(d difference) {
+			if d.AfterRepair {
+				told = append(told, d)
+			}
+		}))
+		ts.expect(result, verdict{sourceItems: 60, targetItems: 60, different: 60, repaired: 59})
+		if len(told) != 1 || told[0].Refused != code+": full" {
+			t.Errorf("%s: told %v", code, told)
+		}
+	}
 }
 
 func TestThrottledRepair(t *testing.T) {

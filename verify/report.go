@@ -21,6 +21,7 @@ type reportLine struct {
 	Repair       Action          `json:"repair,omitempty"`
 	WouldRepair  Action          `json:"would_repair,omitempty"`
 	AfterRepair  bool            `json:"after_repair,omitempty"`
+	Refused      string          `json:"refused,omitempty"` // by the target, in the service's words
 }
 
 // WriteDifference writes the difference as one line of JSON.
@@ -36,7 +37,7 @@ func WriteDifference(w io.Writer, d Difference) error {
 		SourceDigest: d.SourceDigest, TargetDigest: d.TargetDigest,
 		FirstSeen: moment(d.FirstSeen), LastSeen: moment(d.LastSeen),
 		SourceValues: d.SourceValues, TargetValues: d.TargetValues,
-		Repair: d.Repair, WouldRepair: d.WouldRepair, AfterRepair: d.AfterRepair,
+		Repair: d.Repair, WouldRepair: d.WouldRepair, AfterRepair: d.AfterRepair, Refused: d.Refused,
 	})
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)

@@ -71,6 +71,9 @@ say) are named in the file of --rejects, the rest is copied, and the exit status
 			return err
 		}
 		o.Reject = rejects.write
+		if source.LocalEndpoint() != nil {
+			o.StreamAge = -1 // a local engine has no reads that are behind
+		}
 		progress := j.progress(cmd, o.Checkpoint)
 		o.Progress = progress.seed
 		result, err := seed.Run(cmd.Context(), o)

@@ -188,6 +188,7 @@ func TestReadRepeats(t *testing.T) {
 
 // Anything that isn't a whole answer is an error: "not in the answer" would mean "not in the table" to the caller.
 func TestReadBrokenAnswers(t *testing.T) {
+	testkit.BadAnswers(t, "they are what is tested", "type", "required")
 	k := newKit(t)
 	k.reader.Policy = impatient
 	for name, text := range map[string]string{

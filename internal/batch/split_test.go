@@ -44,6 +44,7 @@ func blowUp(n int) string { return strings.Repeat("\x01", n) }
 const requestLimit = 16 << 20
 
 func TestSplitBySize(t *testing.T) {
+	testkit.BadRequests(t, "it asks where the engine's limit is", "service", "JSON")
 	testkit.SkipIf(t, testkit.LargeRequests)
 	k := newKit(t)
 	k.writer.Policy.Timeout = 2 * time.Minute

@@ -14,7 +14,6 @@ import (
 	"reseal/internal/wire"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/smithy-go"
 )
 
 // Limits of BatchWriteItem (API reference): 25 requests, 16 MB. The size is kept below by what the request itself adds.
@@ -61,7 +60,7 @@ type Writer struct {
 	Limiter *capacity.Limiter
 	Policy  call.Policy
 
-	// Reject is called for an item that the table refuses for what it is (see ItemRefused), which is not written then; an error
+	// Reject is called for an item that the table refuses for what it is (see call.ItemRefused), which is not written then; an error
 	// ends the write: of its batch, what comes before the item is written then, and nothing that comes after it. If Reject is
 	// nil, such an item fails its whole batch.
 	Reject func(op Op, reason error) error
@@ -159,7 +158,7 @@ func (w *Writer) Try(ctx context.Context, ops []Op) (left Left, uncertain []item
 			err = ctx.Err()
 		case outcome == call.Throttled:
 			left = Left{Ops: pending, Cause: cause}
-		case outcome == call.Refused && w.Reject != nil && ItemRefused(cause):
+		case outcome == call.Refused && w.Reject != nil && call.ItemRefused(cause):
 			var more []item.Key
 			more, err = w.narrow(ctx, pending, cause)
 			uncertain = append(uncertain, more...)
@@ -196,22 +195,6 @@ func with(list []item.Key, ops []Op) []item.Key {
 		}
 	}
 	return list
-}
-
-// itemCodes are the error codes with which BatchWriteItem refuses a request for one of its items. Of those that its API reference
-// lists for puts and deletes without a condition ("BatchWriteItem", "PutItem", "DeleteItem": Errors; and "Common Errors"), all others
-// are about the table, the caller or the moment.
-var itemCodes = map[string]bool{
-	// The wrong type for an index key, more than 400 KB, nested too deeply; but also what is wrong with the request as a whole.
-	"ValidationException": true,
-	// The table has a local secondary index, and all items with this partition key are 10 GB together.
-	"ItemCollectionSizeLimitExceededException": true,
-}
-
-// ItemRefused tells whether the table refused a write for what an item of it is, so that the other items may pass.
-func ItemRefused(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && itemCodes[api.ErrorCode()]
 }
 
 // narrow finds the items for which a batch was refused: it writes each half of the batch by itself, until what is refused is one

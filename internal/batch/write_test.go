@@ -177,6 +177,7 @@ func TestWriteUnknownOutcomeOfRest(t *testing.T) {
 }
 
 func TestWriteGivesUp(t *testing.T) {
+	testkit.BadAnswers(t, "an item that is no write", "one value")
 	for name, test := range map[string]struct {
 		answer    *testkit.Response
 		uncertain bool
@@ -218,6 +219,7 @@ func TestWritePersistentlyUnprocessed(t *testing.T) {
 }
 
 func TestWriteRefused(t *testing.T) {
+	testkit.BadRequests(t, "the engine is to refuse it", "key")
 	k := newKit(t)
 	bad := put(t, "id", "a")
 	bad.Item = item.Of(testkit.Item("id", 5))

@@ -89,11 +89,20 @@ func Classify(err error) Outcome {
 	return Unknown
 }
 
-// IsValidation tells whether the service refused a request for what it holds. A key that can't be used has the same code, and is no
-// item's fault.
-func IsValidation(err error) bool {
+// itemCodes are those of a write that DynamoDB refuses for what an item of it is, and not for who asks or for how much it has to do (API
+// reference, BatchWriteItem and PutItem, "Errors"). No repetition changes that.
+var itemCodes = map[string]bool{
+	// The wrong type for an index key, more than 400 KB, nested too deeply; but also what is wrong with the request as a whole.
+	"ValidationException": true,
+	// The table has a local secondary index, and all items with this partition key are 10 GB together.
+	"ItemCollectionSizeLimitExceededException": true,
+}
+
+// ItemRefused tells whether the service refused a write for what an item of it is, so that the other items may pass. A key that can't be
+// used has a code of these, too, and is no item's fault.
+func ItemRefused(err error) bool {
 	var api smithy.APIError
-	return errors.As(err, &api) && api.ErrorCode() == "ValidationException" && keyTrouble(api) == KeyFine
+	return errors.As(err, &api) && itemCodes[api.ErrorCode()] && keyTrouble(api) == KeyFine
 }
 
 // Message is the part of an SDK error that a person can use, on one line: the service's code and words, or the innermost cause.

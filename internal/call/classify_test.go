@@ -197,7 +197,7 @@ func TestClassifyClientSide(t *testing.T) {
 	}
 }
 
-func TestIsValidationAndMessage(t *testing.T) {
+func TestItemRefusedAndMessage(t *testing.T) {
 	proxy := testkit.NewProxy(t, "http://127.0.0.1:1")
 	for answer, want := range map[*testkit.Response]struct {
 		validation bool
@@ -209,11 +209,11 @@ func TestIsValidationAndMessage(t *testing.T) {
 	} {
 		proxy.Use(func(*testkit.Exchange) *testkit.Response { return answer })
 		err := write(t.Context(), client(proxy.URL), "some-table", "a")
-		if call.IsValidation(err) != want.validation || call.Message(err) != want.message {
-			t.Errorf("%v: validation %t, message %q", err, call.IsValidation(err), call.Message(err))
+		if call.ItemRefused(err) != want.validation || call.Message(err) != want.message {
+			t.Errorf("%v: validation %t, message %q", err, call.ItemRefused(err), call.Message(err))
 		}
 	}
-	if call.IsValidation(nil) || call.IsValidation(errors.New("ValidationException")) {
+	if call.ItemRefused(nil) || call.ItemRefused(errors.New("ValidationException")) {
 		t.Error("validation")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"reseal/internal/call"
+	"reseal/internal/test/contract"
 	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -12,6 +13,7 @@ import (
 
 // Denials, in DynamoDB's own words, are told from one another, and nothing else of those words is shown.
 func TestDenials(t *testing.T) {
+	testkit.BadAnswers(t, "codes that other operations, or a later service, may have", contract.Exception)
 	const (
 		user  = "User: arn:aws:sts::123456789012:assumed-role/PRINCIPAL/session is not authorized to perform: "
 		tbl   = "arn:aws:dynamodb:eu-west-1:123456789012:table/cities"
@@ -88,7 +90,7 @@ func TestDenials(t *testing.T) {
 			if strings.Contains(text, "SECRET") || strings.Contains(text, "PRINCIPAL") {
 				t.Errorf("%q shows what it must not", text)
 			}
-			if call.IsValidation(err) {
+			if call.ItemRefused(err) {
 				t.Error("it is taken for an item's fault")
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"reseal/internal/call"
+	"reseal/internal/test/contract"
 	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -14,6 +15,7 @@ import (
 )
 
 func TestPrivate(t *testing.T) {
+	testkit.BadAnswers(t, "a code that a later service may have", contract.Exception)
 	const secret = "TOP-SECRET"
 	proxy := testkit.NewProxy(t, testkit.Engine(t))
 	for _, code := range []string{"ValidationException", "AccessDeniedException", "ResourceNotFoundException", "SomethingNewException"} {
@@ -29,7 +31,7 @@ func TestPrivate(t *testing.T) {
 		if got := call.Message(private); got != code+": "+secret {
 			t.Errorf("message %q", got)
 		}
-		if call.Classify(private) != call.Refused || call.IsValidation(private) != (code == "ValidationException") {
+		if call.Classify(private) != call.Refused || call.ItemRefused(private) != (code == "ValidationException") {
 			t.Errorf("%s: %v", code, call.Classify(private))
 		}
 		if missing := (*types.ResourceNotFoundException)(nil); errors.As(private, &missing) != (code == "ResourceNotFoundException") {

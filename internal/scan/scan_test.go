@@ -194,6 +194,7 @@ var impatient = call.Policy{Timeout: 30 * time.Second, GiveUp: 1, GiveUpSlowed: 
 
 // An answer that isn't whole must not pass for an empty segment, or a shorter one.
 func TestBrokenAnswers(t *testing.T) {
+	testkit.BadAnswers(t, "they are what is tested", "key", "key only")
 	proxy, s := newScanner(t, "id:S", "", nil)
 	s.Policy = impatient
 	for name, text := range map[string]string{
@@ -263,6 +264,7 @@ func TestPageGivesUp(t *testing.T) {
 }
 
 func TestPageRefused(t *testing.T) {
+	testkit.BadRequests(t, "the engine is to refuse it", "segment")
 	proxy, s := newScanner(t, "id:S", "", nil)
 	_, err := s.Page(t.Context(), 8, 8, nil)
 	if err == nil || !strings.Contains(err.Error(), "ValidationException") || proxy.Count("Scan") != 1 {

@@ -16,9 +16,13 @@ const Patience = 10 * time.Minute
 type Waiting struct {
 	Table    Info
 	Patience time.Duration // how long it may take
+	Reason   string        // what is waited for; "": that it is ACTIVE
 }
 
 func (w Waiting) String() string {
+	if w.Reason != "" {
+		return called(w.Table.Side, w.Table.Name) + " " + w.Reason + ", for " + w.Patience.Round(100*time.Millisecond).String()
+	}
 	return called(w.Table.Side, w.Table.Name) + " is " + w.Table.stateWords() + ": waiting until it is ACTIVE, for " + w.Patience.String() + " at the most"
 }
 
@@ -28,6 +32,13 @@ type waitingKey struct{}
 // job in between need not know of it.
 func OnWaiting(ctx context.Context, tell func(Waiting)) context.Context {
 	return context.WithValue(ctx, waitingKey{}, tell)
+}
+
+// TellWaiting tells whoever made the context by OnWaiting.
+func TellWaiting(ctx context.Context, w Waiting) {
+	if tell, is := ctx.Value(waitingKey{}).(func(Waiting)); is {
+		tell(w)
+	}
 }
 
 // Await describes a table and waits until it is ACTIVE if it is CREATING or UPDATING, for Patience at the most. Its errors are
@@ -61,9 +72,9 @@ func awaitAll(ctx context.Context, describe func() ([]Info, error)) error {
 		case time.Since(start) >= Patience:
 			return refuse.New("wait until it is ACTIVE", "%s is still %s after %s", called(busy.Side, busy.Name), busy.stateWords(), Patience)
 		}
-		if tell, is := ctx.Value(waitingKey{}).(func(Waiting)); is && !told[busy.Side] {
+		if !told[busy.Side] {
 			told[busy.Side] = true
-			tell(Waiting{Table: *busy, Patience: Patience})
+			TellWaiting(ctx, Waiting{Table: *busy, Patience: Patience})
 		}
 		if err := call.Sleep(ctx, pause); err != nil {
 			return err

@@ -12,6 +12,10 @@ import (
 // another one. It is in the errors of Pair.Recheck.
 var ErrChanged = errors.New("a table changed under the run")
 
+// StartOver is what to do where the stream may lack changes, or no longer has them. A new seed copies what is there, but a delete that
+// was never replicated is seen by verify only.
+const StartOver = "replicate with --restart, seed again with --restart, and then run verify --repair, since deletes may have been missed"
+
 // Recheck describes both tables again and compares them with what they were when p was made: the tables' identities and, with stream,
 // the ARN of the source's stream. A run calls it before it says that it is done. A difference is an error that holds ErrChanged and
 // says what to do. No error of it is a *refuse.Error: the run has done something. The context's error comes as it is.
@@ -33,11 +37,10 @@ func (p Pair) Again(ctx context.Context, source, target DescribeAPI, stream bool
 	case !stream || before == after:
 		return now, nil
 	case after == "":
-		return Pair{}, fmt.Errorf("%w: the stream of %s was disabled, so later changes are not replicated: enable it, replicate with --restart, and seed again with --restart",
-			ErrChanged, called("source", p.Source.Name))
+		return Pair{}, fmt.Errorf("%w: the stream of %s was disabled, so later changes are not replicated: enable it, %s", ErrChanged, called("source", p.Source.Name), StartOver)
 	default:
-		return Pair{}, fmt.Errorf("%w: the stream of %s was %s, and is now %s, so changes may not be replicated: replicate with --restart, and seed again with --restart",
-			ErrChanged, called("source", p.Source.Name), before, after)
+		return Pair{}, fmt.Errorf("%w: the stream of %s was %s, and is now %s, so changes may not be replicated: %s",
+			ErrChanged, called("source", p.Source.Name), before, after, StartOver)
 	}
 }
 
@@ -58,7 +61,11 @@ func (i Info) Again(ctx context.Context, api DescribeAPI) (Info, error) {
 		return Info{}, fmt.Errorf("%w: %s is being deleted", ErrChanged, called(now.Side, now.Name))
 	}
 	if before, after := i.Identity(), now.Identity(); before != after {
-		return Info{}, fmt.Errorf("%w: %s was %s, and is now %s: start all over, with a new checkpoint", ErrChanged, called(now.Side, now.Name), before, after)
+		remedy := "" // the checkpoints are kept: that of a seed knows which writes were under way
+		if i.Side != OnlyTable {
+			remedy = ": " + StartOver
+		}
+		return Info{}, fmt.Errorf("%w: %s was %s, and is now %s: start all over%s", ErrChanged, called(now.Side, now.Name), before, after, remedy)
 	}
 	return now, nil
 }

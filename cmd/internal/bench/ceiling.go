@@ -218,7 +218,8 @@ func (c *contest) fill(ctx context.Context) error {
 	from, err := table.Side{Name: "source", Table: "source", EndpointURL: server.url}.Open(ctx)
 	if err == nil {
 		_, err = seed.Run(ctx, seed.Options{
-			Source: from.DB, SourceTable: "source", Target: c.db, TargetTable: "source", Segments: 4, Recheck: seed.RecheckOff, Encryption: table.EncryptionAny,
+			StreamAge: -1, // a local engine has no reads that are behind
+			Source:    from.DB, SourceTable: "source", Target: c.db, TargetTable: "source", Segments: 4, Recheck: seed.RecheckOff, Encryption: table.EncryptionAny,
 			WriteUnits: unlimited,
 		})
 	}
@@ -240,7 +241,8 @@ func (c *contest) record(ctx context.Context) ([]recorded, error) {
 	kept := &recorder{client: call.WholeAnswers(http.DefaultClient)}
 	db := dynamodb.New(c.db.Options(), func(o *dynamodb.Options) { o.HTTPClient = kept })
 	_, err := seed.Run(ctx, seed.Options{
-		Source: db, SourceTable: "source", Target: db, TargetTable: "target", Segments: c.segments(), Encryption: table.EncryptionAny,
+		StreamAge: -1, // a local engine has no reads that are behind
+		Source:    db, SourceTable: "source", Target: db, TargetTable: "target", Segments: c.segments(), Encryption: table.EncryptionAny,
 		ReadUnits: unlimited, WriteUnits: unlimited,
 	})
 	return kept.list, err

@@ -169,7 +169,8 @@ func seedTables(ctx context.Context, j job, recheck string) error {
 		return err
 	}
 	_, err = seed.Run(ctx, seed.Options{
-		Source: source.DB, SourceTable: source.Table, Target: target.DB, TargetTable: target.Table, Segments: j.segments, Recheck: recheck,
+		StreamAge: -1, // a local engine has no reads that are behind
+		Source:    source.DB, SourceTable: source.Table, Target: target.DB, TargetTable: target.Table, Segments: j.segments, Recheck: recheck,
 		Encryption: table.EncryptionAny, Checkpoint: filepath.Join(folder, "checkpoint.json"), ReadUnits: unlimited, WriteUnits: unlimited,
 	})
 	return errors.Join(err, os.RemoveAll(folder))

@@ -263,7 +263,8 @@ func (d *demo) besideReplication(ctx context.Context, target string, work func(c
 
 func (d *demo) seed(ctx context.Context, target, recheck string) (seed.Result, error) {
 	result, err := seed.Run(ctx, seed.Options{
-		Source: d.db, SourceTable: SourceTable, Target: d.db, TargetTable: target,
+		StreamAge: -1, // a local engine has no reads that are behind
+		Source:    d.db, SourceTable: SourceTable, Target: d.db, TargetTable: target,
 		Segments: d.Segments, WriteUnits: max(1500, float64(d.Items)/12), Recheck: recheck, Encryption: d.required,
 	})
 	if err != nil {

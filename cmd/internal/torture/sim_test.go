@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -106,7 +107,7 @@ func TestSimulated(t *testing.T) {
 	eachRun(t, "simulated", 60, func(t *testing.T, seed uint64) {
 		folder := fastFolder(t)
 		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Hour)
+			ctx, cancel := context.WithTimeout(t.Context(), 60*24*time.Hour)
 			defer cancel()
 			pl := newPlan(seed)
 			w := newSimWorld(t, pl, folder, all)
@@ -114,6 +115,7 @@ func TestSimulated(t *testing.T) {
 			w.run()
 			all.add("changes by the application", len(pl.changes))
 			all.add("runs", 1)
+			all.add("runs with the twist "+cmp.Or(string(pl.twist), "none"), 1)
 			if pl.hole {
 				all.add("runs in which the replicator's writes may land late", 1)
 			}

@@ -92,7 +92,12 @@ func (c *client) BatchWriteItem(ctx context.Context, in *dynamodb.BatchWriteItem
 		c.p.w.t.Errorf("%s sent a batch of %d writes", c.p.role, len(writes))
 	}
 	out := &dynamodb.BatchWriteItemOutput{UnprocessedItems: map[string][]types.WriteRequest{}}
+	var refusal error
 	err := c.p.send(ctx, "BatchWriteItem", func(random *rand.Rand) {
+		if refusal = refusalOf(writes); refusal != nil {
+			c.p.w.count("batch refused for an item")
+			return
+		}
 		all, left := writes, []types.WriteRequest(nil)
 		if chance(random, c.p.w.plan.faults) {
 			c.p.w.count("unprocessed items")
@@ -110,11 +115,14 @@ func (c *client) BatchWriteItem(ctx context.Context, in *dynamodb.BatchWriteItem
 		}
 		out.ConsumedCapacity = []types.ConsumedCapacity{{TableName: &c.table.name, CapacityUnits: aws.Float64(float64(len(all)))}}
 		if len(all) > 0 {
-			c.p.wrote()
+			c.p.wrote(len(all))
 		}
 	})
 	if err != nil {
 		return nil, err
+	}
+	if refusal != nil {
+		return nil, refusal
 	}
 	return out, nil
 }
@@ -122,14 +130,35 @@ func (c *client) BatchWriteItem(ctx context.Context, in *dynamodb.BatchWriteItem
 // streams is a process's way to the source's stream.
 type streams struct{ p *process }
 
+// of finds the stream that is asked for.
+func (s *streams) of(arn *string) (*simStream, error) {
+	for _, one := range s.p.w.allStreams() {
+		if one.arn == aws.ToString(arn) {
+			return one, nil
+		}
+	}
+	return nil, answerOf(400, &streamtypes.ResourceNotFoundException{})
+}
+
 // DescribeStream answers page by page.
 func (s *streams) DescribeStream(ctx context.Context, in *dynamodbstreams.DescribeStreamInput) (*dynamodbstreams.DescribeStreamOutput, error) {
-	answer := &streamtypes.StreamDescription{StreamArn: in.StreamArn, StreamStatus: streamtypes.StreamStatusEnabled}
+	stream, err := s.of(in.StreamArn)
+	if err != nil {
+		return nil, err
+	}
+	answer := &streamtypes.StreamDescription{StreamArn: in.StreamArn}
 	start := aws.ToString(in.ExclusiveStartShardId) // as it is now: the caller may use in again before a late request arrives
-	err := s.p.send(ctx, "DescribeStream", func(random *rand.Rand) {
-		views, more := s.p.w.stream.list(time.Now(), start, 1+random.IntN(8))
+	err = s.p.send(ctx, "DescribeStream", func(random *rand.Rand) {
+		if answer.StreamStatus = streamtypes.StreamStatusEnabled; stream.disabled.Load() {
+			answer.StreamStatus = streamtypes.StreamStatusDisabled
+		}
+		views, more := stream.list(time.Now(), start, 1+random.IntN(8))
+		hidden := s.p.w.hidden(stream, start == "")
 		for _, view := range views {
-			one := streamtypes.Shard{ShardId: &view.id, SequenceNumberRange: &streamtypes.SequenceNumberRange{StartingSequenceNumber: aws.String(sequenceNumber(0))}}
+			if hidden[view.id] {
+				continue
+			}
+			one := streamtypes.Shard{ShardId: &view.id, SequenceNumberRange: &streamtypes.SequenceNumberRange{StartingSequenceNumber: &view.start}}
 			if view.parent != "" {
 				one.ParentShardId = &view.parent
 			}
@@ -150,10 +179,14 @@ func (s *streams) DescribeStream(ctx context.Context, in *dynamodbstreams.Descri
 
 // GetShardIterator doesn't know a new shard at first, now and then.
 func (s *streams) GetShardIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (*dynamodbstreams.GetShardIteratorOutput, error) {
+	stream, err := s.of(in.StreamArn)
+	if err != nil {
+		return nil, err
+	}
 	var at int
 	var failure error
-	err := s.p.send(ctx, "GetShardIterator", func(random *rand.Rand) {
-		at, failure = s.p.w.stream.position(*in.ShardId, string(in.ShardIteratorType), aws.ToString(in.SequenceNumber), time.Now())
+	err = s.p.send(ctx, "GetShardIterator", func(random *rand.Rand) {
+		at, failure = stream.position(*in.ShardId, string(in.ShardIteratorType), aws.ToString(in.SequenceNumber), time.Now())
 		if failure == nil && chance(random, 0.2) && s.p.w.ordinal("first iterator of "+*in.ShardId) == 0 {
 			failure = errNoShard
 		}
@@ -163,10 +196,14 @@ func (s *streams) GetShardIterator(ctx context.Context, in *dynamodbstreams.GetS
 		return nil, err
 	case errors.Is(failure, errNoShard):
 		return nil, answerOf(400, &streamtypes.ResourceNotFoundException{})
+	case errors.Is(failure, errTrimmed):
+		s.p.w.count("iterator for a record that was trimmed")
+		return nil, answerOf(400, &streamtypes.TrimmedDataAccessException{})
 	case failure != nil:
 		s.p.w.t.Error(failure)
 		return nil, answerOf(400, failure)
 	}
+	s.p.w.knows(*in.ShardId)
 	return &dynamodbstreams.GetShardIteratorOutput{ShardIterator: aws.String(iterator(*in.ShardId, at, false))}, nil
 }
 
@@ -194,7 +231,11 @@ func (s *streams) GetRecords(ctx context.Context, in *dynamodbstreams.GetRecords
 			s.p.w.count("iterator expired")
 			return
 		}
-		records, ended, err := s.p.w.stream.read(shard, index, most, time.Now())
+		records, ended, err := s.p.w.streamWith(shard).read(shard, index, most, time.Now())
+		if errors.Is(err, errTrimmed) {
+			failure = answerOf(400, &streamtypes.TrimmedDataAccessException{})
+			return
+		}
 		if err != nil {
 			failure = fmt.Errorf("read shard %s: %w", shard, err)
 			return

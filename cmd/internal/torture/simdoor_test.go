@@ -35,7 +35,9 @@ func (p *process) open(table *simTable) *dynamodb.Client {
 type door struct{ client client }
 
 // Do answers one request.
-func (d *door) Do(request *http.Request) (*http.Response, error) { return serve(request, d.answer) }
+func (d *door) Do(request *http.Request) (*http.Response, error) {
+	return serve(d.client.p.w, request, d.answer)
+}
 
 // openStreams is open for the source's stream.
 func (p *process) openStreams() *dynamodbstreams.Client {
@@ -53,7 +55,7 @@ type streamsDoor struct{ streams streams }
 
 // Do answers one request.
 func (d *streamsDoor) Do(request *http.Request) (*http.Response, error) {
-	return serve(request, d.answer)
+	return serve(d.streams.p.w, request, d.answer)
 }
 
 func (d *streamsDoor) answer(ctx context.Context, op string, body []byte) (any, error) {
@@ -81,7 +83,7 @@ func (d *streamsDoor) answer(ctx context.Context, op string, body []byte) (any, 
 }
 
 // serve has a request answered, as HTTP has it.
-func serve(request *http.Request, answer func(ctx context.Context, op string, body []byte) (any, error)) (*http.Response, error) {
+func serve(w *simWorld, request *http.Request, answer func(ctx context.Context, op string, body []byte) (any, error)) (*http.Response, error) {
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
 		return nil, err
@@ -91,26 +93,29 @@ func serve(request *http.Request, answer func(ctx context.Context, op string, bo
 	var refusal *smithyhttp.ResponseError
 	switch {
 	case errors.As(err, &refusal):
-		return respond(request, refusal.HTTPStatusCode(), errorBody(err))
+		return respond(w, request, refusal.HTTPStatusCode(), errorBody(err))
 	case err != nil:
 		return nil, err
 	}
-	return respond(request, http.StatusOK, out)
+	return respond(w, request, http.StatusOK, out)
 }
 
-func respond(request *http.Request, status int, body any) (*http.Response, error) {
+func respond(w *simWorld, request *http.Request, status int, body any) (*http.Response, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	return &http.Response{
 		Status: http.StatusText(status), StatusCode: status, Request: request, ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(data)),
-		Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}}, Body: io.NopCloser(bytes.NewReader(data)),
+		Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}, "Date": {w.serviceTime().UTC().Format(http.TimeFormat)}}, Body: io.NopCloser(bytes.NewReader(data)),
 	}, nil
 }
 
 func errorBody(err error) map[string]string {
 	var api smithy.APIError
+	if errors.As(err, &api) && strings.HasPrefix(api.ErrorMessage(), refusedItem) {
+		return map[string]string{"__type": "com.amazonaws.dynamodb.v20120810#" + api.ErrorCode(), "message": api.ErrorMessage()}
+	}
 	if errors.As(err, &api) {
 		return map[string]string{"__type": "com.amazonaws.dynamodb.v20120810#" + api.ErrorCode(), "message": errPlanted.Error()}
 	}
@@ -122,6 +127,8 @@ func (d *door) answer(ctx context.Context, op string, body []byte) (any, error) 
 	switch op {
 	case "DescribeTable":
 		return map[string]any{"Table": d.client.table.describe(d.client.p.w.streamOf(d.client.table))}, nil
+	case "DescribeTimeToLive":
+		return d.client.p.w.timeToLive(d.client.table)
 	case "Scan":
 		return d.scan(ctx, body)
 	case "BatchGetItem":

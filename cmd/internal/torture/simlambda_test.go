@@ -19,14 +19,25 @@ import (
 // while what did not.
 type mapping struct {
 	w        *simWorld
+	stream   *simStream
+	ctx      context.Context // ends when the mapping is deleted
 	draining context.Context
-	drain    func()
 }
 
-func newMapping(w *simWorld) *mapping {
-	m := &mapping{w: w}
-	m.draining, m.drain = context.WithCancel(w.ctx)
-	return m
+// deliver has the handler take the stream, by a mapping for each stream that there is one after the other, until draining ends.
+func (w *simWorld) deliver(draining context.Context) {
+	for {
+		ctx, cancel := context.WithCancel(w.ctx)
+		m := &mapping{w: w, stream: w.stream(), ctx: ctx, draining: draining}
+		w.operator.maps(m.stream, cancel)
+		m.run()
+		isLast := ctx.Err() == nil
+		cancel()
+		if isLast || w.ctx.Err() != nil {
+			return
+		}
+		w.operator.awaitStream()
+	}
 }
 
 // run follows all shards until each is delivered and nothing more is to come.
@@ -34,9 +45,9 @@ func (m *mapping) run() {
 	var all sync.WaitGroup
 	defer all.Wait()
 	started, ended := map[string]bool{}, map[string]chan struct{}{"": closed()}
-	for m.w.ctx.Err() == nil {
+	for m.ctx.Err() == nil {
 		draining := m.draining.Err() != nil
-		views, _ := m.w.stream.list(time.Now(), "", 1000)
+		views, _ := m.stream.list(time.Now(), "", 1000)
 		for _, view := range views {
 			if started[view.id] || !isClosed(ended[view.parent]) {
 				continue
@@ -48,7 +59,7 @@ func (m *mapping) run() {
 				close(done)
 			})
 		}
-		total, _ := m.w.stream.counts()
+		total, _ := m.stream.counts()
 		if draining && len(started) == total {
 			return
 		}
@@ -74,11 +85,11 @@ func isClosed(c chan struct{}) bool {
 // follow delivers a shard to its end.
 func (m *mapping) follow(shard string) {
 	index := 0
-	env := &environment{w: m.w, name: replicator + " of " + shard}
-	for n := 0; m.w.ctx.Err() == nil; n++ {
+	env := &environment{w: m.w, stream: m.stream, name: replicator + " of " + shard}
+	for n := 0; m.ctx.Err() == nil; n++ {
 		random := dice(m.w.plan.seed, "delivery of "+shard, n)
 		draining := m.draining.Err() != nil
-		records, ended, err := m.w.stream.read(shard, index, oneOf(random, 1, 5, 20, 100), time.Now())
+		records, ended, err := m.stream.read(shard, index, oneOf(random, 1, 5, 20, 100), time.Now())
 		if err != nil {
 			m.w.t.Error(err)
 			return
@@ -96,7 +107,7 @@ func (m *mapping) follow(shard string) {
 		}
 		if draining {
 			time.Sleep(m.w.plan.visible)
-			if all, _, err := m.w.stream.read(shard, index, 1, time.Now()); err == nil && len(all) == 0 {
+			if all, _, err := m.stream.read(shard, index, 1, time.Now()); err == nil && len(all) == 0 {
 				return
 			}
 		}
@@ -107,10 +118,12 @@ func (m *mapping) follow(shard string) {
 // environment is where the handler runs: a process that can crash.
 type environment struct {
 	w       *simWorld
+	stream  *simStream
 	name    string
 	p       *process
 	handler *replicate.Handler
 	crashes int
+	blocked int // deliveries in a row that were not done
 }
 
 // invoke has the handler take records and returns how many of them are done.
@@ -120,9 +133,9 @@ func (e *environment) invoke(records []entry[change]) int {
 	ctx, cancel := context.WithTimeout(w.ctx, 30*time.Second)
 	defer cancel()
 	if e.p == nil {
-		e.p = &process{w: w, role: replicator, killed: make(chan struct{}), lands: w.plan.hole}
+		e.p = w.newProcess(replicator, "")
 		var err error
-		if e.handler, err = replicate.NewHandler(ctx, e.p.open(w.target), "target", slog.New(slog.NewTextHandler(io.Discard, nil)), replicate.HandlerOptions{}); err != nil {
+		if e.handler, err = replicate.NewHandler(ctx, e.p.open(w.target), "target", slog.New(slog.NewTextHandler(io.Discard, nil)), w.handlerOptions()); err != nil {
 			w.t.Error(err)
 			return 0
 		}
@@ -138,7 +151,8 @@ func (e *environment) invoke(records []entry[change]) int {
 	}
 	overdue := context.AfterFunc(ctx, p.kill) // the service ends what takes too long
 	defer overdue()
-	response, err := e.handler.Handle(ctx, eventOf(records))
+	before, begun := p.sent(), time.Now()
+	response, err := e.handler.Handle(ctx, eventOf(records, e.stream.arn))
 	if p.isDead() {
 		e.p = nil
 		w.count("replicate (Lambda) killed")
@@ -157,14 +171,16 @@ func (e *environment) invoke(records []entry[change]) int {
 		}
 		w.count("partial batch response")
 	}
+	e.judgeDelivery(records, done, time.Since(begun), before, p.sent())
 	return done
 }
 
 // eventOf is the event for records.
-func eventOf(records []entry[change]) []byte {
+func eventOf(records []entry[change], stream string) []byte {
 	all := make([]any, len(records))
 	for i, one := range records {
 		all[i] = wireRecord(one)
+		all[i].(map[string]any)["eventSourceARN"] = stream
 	}
 	event, err := json.Marshal(map[string]any{"Records": all})
 	if err != nil {
@@ -176,14 +192,14 @@ func eventOf(records []entry[change]) []byte {
 // wireRecord is a record as JSON. When it was made, the clock of whoever says so may be wrong.
 func wireRecord(one entry[change]) map[string]any {
 	random := dice(0, one.sequence, 0)
-	made := time.Now().Add(between(random, -time.Hour, time.Hour))
+	made := one.visible.Add(between(random, -time.Hour, time.Hour))
 	change := map[string]any{
 		"SequenceNumber": one.sequence, "Keys": wireItem(one.record.key), "ApproximateCreationDateTime": float64(made.UnixMilli()) / 1000,
 	}
 	if one.record.item != nil {
 		change["NewImage"] = wireItem(one.record.item)
 	}
-	return map[string]any{"eventID": one.sequence, "eventName": eventName(one.record), "eventSourceARN": streamARN, "dynamodb": change}
+	return map[string]any{"eventID": one.sequence, "eventName": eventName(one.record), "dynamodb": change}
 }
 
 func eventName(c change) string {

@@ -114,6 +114,8 @@ func (p *process) send(ctx context.Context, op string, carryOut func(random *ran
 	if p.isDead() {
 		return errKilled
 	}
+	p.called()
+	p.w.begun(p, op)
 	random := dice(p.w.plan.seed, p.role+" "+op, p.w.ordinal(p.role+" "+op))
 	f := p.w.plan.fateOf(random, p.role, op)
 	if f.name == "denied" && p.w.ordinal("denied to "+p.role) >= 3*p.w.plan.mostTroubles {
@@ -121,6 +123,7 @@ func (p *process) send(ctx context.Context, op string, carryOut func(random *ran
 	}
 	if f.name != "" {
 		p.w.count(f.name)
+		p.met()
 	}
 	done := make(chan struct{})
 	if f.lands != never {

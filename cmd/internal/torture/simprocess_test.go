@@ -28,13 +28,33 @@ type process struct {
 	role       string
 	checkpoint string
 	lands      bool // a write whose sender gave up or died may still be carried out
+	restart    bool // it is told --restart
+	enough     chan struct{}
 
-	mu     sync.Mutex // of what follows
-	writes int        // until it is killed when one more was carried out; 0: it isn't
-	dead   bool
-	killed chan struct{} // closed when it is dead
-	file   []byte        // the checkpoint when it was killed
-	isFile bool
+	mu         sync.Mutex // of what follows
+	callsLeft  int        // until enough is closed; 0: it isn't
+	faults     int        // that its requests have met
+	carriedOut int        // writes of items
+	writes     int        // until it is killed when one more was carried out; 0: it isn't
+	dead       bool
+	killed     chan struct{} // closed when it is dead
+	file       []byte        // the checkpoint when it was killed
+	isFile     bool
+}
+
+func (w *simWorld) newProcess(role, checkpoint string) *process {
+	return &process{
+		w: w, role: role, checkpoint: checkpoint, lands: role != replicator || w.plan.hole, killed: make(chan struct{}), enough: make(chan struct{}),
+	}
+}
+
+// called is called for each request.
+func (p *process) called() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.callsLeft--; p.callsLeft == 0 {
+		close(p.enough)
+	}
 }
 
 func (p *process) isDead() bool {
@@ -66,9 +86,10 @@ func (p *process) killAfter(writes int) {
 	p.writes = writes
 }
 
-// wrote is called when a write was carried out, of which the process doesn't know yet.
-func (p *process) wrote() {
+// wrote is called when a write of so many items was carried out, of which the process doesn't know yet.
+func (p *process) wrote(items int) {
 	p.mu.Lock()
+	p.carriedOut += items
 	p.writes--
 	last := p.writes == 0
 	p.mu.Unlock()
@@ -118,23 +139,34 @@ func (w *simWorld) keep(role, checkpoint string, disturb bool, run func(ctx cont
 			how = w.plan.trouble(random, role)
 		}
 		after := between(random, 0, oneOf(random, 500*time.Millisecond, 5*time.Second, 25*time.Second))
-		p := &process{w: w, role: role, checkpoint: checkpoint, lands: role != replicator || w.plan.hole, killed: make(chan struct{})}
+		p := w.newProcess(role, checkpoint)
 		if how == killed && chance(random, 0.6) {
 			p.killAfter(1 + random.IntN(25))
 			after = 25 * time.Second
 		}
+		w.operator.starts(p, n)
 		err := w.disturbed(p, how, after, run)
-		if w.ctx.Err() != nil {
-			return
-		}
-		if err == nil && !p.isDead() {
+		if w.ctx.Err() != nil || w.operator.ended(p, err) {
 			return
 		}
 		w.count(role + " " + w.causeOf(p, how, err))
+		w.operator.reads(p, err)
+		w.operator.finds(role)
 		time.Sleep(between(random, 0, 4*time.Second))
 		w.jumpClock(random, role, checkpoint)
+		w.operator.prepares(role)
 	}
 	w.t.Errorf("%s did not end in %d runs", role, most)
+}
+
+// once runs a command once, until it has ended by itself, or something ends it.
+func (w *simWorld) once(p *process, how end, after time.Duration, run func(ctx context.Context, p *process) error) {
+	w.operator.starts(p, 0)
+	err := w.disturbed(p, how, after, run)
+	if w.ctx.Err() == nil && !w.operator.ended(p, err) {
+		w.count(p.role + " " + w.causeOf(p, how, err))
+		w.operator.reads(p, err)
+	}
 }
 
 // trouble draws how a process is to end. One that is throttled has most of a page still to be written when it is stopped.
@@ -148,8 +180,12 @@ func (pl *plan) trouble(random *rand.Rand, role string) end {
 // disturbed runs a command once.
 func (w *simWorld) disturbed(p *process, how end, after time.Duration, run func(ctx context.Context, p *process) error) error {
 	ctx, cancel := context.WithCancel(w.ctx)
+	w.operator.watches(p, cancel)
 	ended := make(chan struct{})
 	var trouble sync.WaitGroup
+	if w.plan.twist == twins && how == byItself {
+		trouble.Go(func() { w.twin(p, run, ended) })
+	}
 	trouble.Go(func() {
 		timer := time.NewTimer(after)
 		defer timer.Stop()
@@ -157,6 +193,7 @@ func (w *simWorld) disturbed(p *process, how end, after time.Duration, run func(
 		case <-ended:
 			return
 		case <-p.killed:
+		case <-p.enough:
 		case <-timer.C:
 		}
 		switch how {
@@ -170,6 +207,7 @@ func (w *simWorld) disturbed(p *process, how end, after time.Duration, run func(
 		}
 	})
 	err := run(ctx, p)
+	w.leaves(p)
 	close(ended)
 	trouble.Wait()
 	cancel()
@@ -214,6 +252,10 @@ func (w *simWorld) causeOf(p *process, how end, err error) string {
 		return "killed"
 	case how == stopped && errors.Is(err, context.Canceled):
 		return "stopped"
+	case w.operator.stoppedIt(p) && errors.Is(err, context.Canceled):
+		return "stopped by the operator"
+	case w.excused(p, err):
+		return "ended for a reason of the twist's"
 	case how == diskFull && errors.Is(err, fs.ErrNotExist):
 		return "stopped by a full disk"
 	case err != nil && (!refuse.Is(err) || p.role == replicator) && wasPlanted(err): // a tailer that may not list the stream refuses

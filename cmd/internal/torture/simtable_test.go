@@ -80,6 +80,44 @@ func (tb *simTable) get(key attrs, when time.Time) attrs {
 	return nil
 }
 
+// item is what the table holds now, for a key's text.
+func (tb *simTable) item(key string) attrs {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	if r := tb.rows[key]; r != nil {
+		return r.at(time.Now())
+	}
+	return nil
+}
+
+// expire deletes the items of which the condition holds, and returns their keys.
+func (tb *simTable) expire(condition func(key string, item attrs) bool) (keys []string) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	for id, r := range tb.rows {
+		if item := r.at(time.Now()); item != nil && condition(id, item) {
+			r.versions = append(r.versions, version{time.Now(), nil, "time to live"})
+			keys = append(keys, id)
+		}
+	}
+	return keys
+}
+
+// had tells whether there was an item since a time of which the condition holds.
+func (tb *simTable) had(since time.Time, condition func(item attrs) bool) bool {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	for _, r := range tb.rows {
+		for i, v := range r.versions {
+			isOver := i+1 < len(r.versions) && r.versions[i+1].from.Before(since)
+			if !isOver && condition(v.item) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // page reads up to most items of a segment after a key; when tells how old what is seen of a key is. last is where the page ends,
 // nil where the segment does.
 func (tb *simTable) page(segment, segments int, after attrs, most int, when func() time.Time) (items []attrs, last attrs) {
@@ -124,7 +162,7 @@ func (tb *simTable) contents(when time.Time) map[string]string {
 }
 
 // describe is what DescribeTable answers, as JSON.
-func (tb *simTable) describe(stream string) map[string]any {
+func (tb *simTable) describe(stream *simStream) map[string]any {
 	description := map[string]any{
 		"TableName": tb.name, "TableArn": "arn:aws:dynamodb:us-east-1:000000000000:table/" + tb.name, "TableId": "id of " + tb.name,
 		"TableStatus": "ACTIVE", "CreationDateTime": tb.made.Unix(), "ItemCount": 0, "TableSizeBytes": 0,
@@ -139,8 +177,10 @@ func (tb *simTable) describe(stream string) map[string]any {
 		}
 	}
 	description["AttributeDefinitions"], description["KeySchema"] = definitions, schema
-	if stream != "" {
-		description["LatestStreamArn"] = stream
+	if stream != nil {
+		description["LatestStreamArn"], description["LatestStreamLabel"] = stream.arn, stream.label
+	}
+	if stream != nil && !stream.disabled.Load() {
 		description["StreamSpecification"] = map[string]any{"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"}
 	}
 	return description

@@ -13,8 +13,13 @@ import (
 // stream is a table's stream, of shards that split. A record stays in the shard that its key belonged to when it was made, so
 // that the records of a key move from a parent to its child. R is what a record is to the API that serves it.
 type stream[R any] struct {
+	prefix    string        // of the names of its shards
+	retention time.Duration // for how long a record can be read; 0: for ever
+	strict    bool          // a sequence number that is older than that is refused, also where nothing after it was trimmed
+
 	mu     sync.Mutex
 	shards []*shard[R]
+	last   string // sequence number of the newest record
 }
 
 // shard holds the records of a part of the hash space, places from (inclusive) to to (exclusive).
@@ -24,6 +29,8 @@ type shard[R any] struct {
 	records    []entry[R]
 	closed     bool
 	listed     time.Time // since when it is listed
+	start      string    // its StartingSequenceNumber
+	ended      time.Time // when it was closed
 }
 
 // entry is a record, with its sequence number and the time from which on it can be read.
@@ -33,20 +40,54 @@ type entry[R any] struct {
 	record   R
 }
 
-// errNoShard stands for ResourceNotFoundException.
-var errNoShard = errors.New("there is no such shard")
+// errNoShard stands for ResourceNotFoundException, errTrimmed for TrimmedDataAccessException.
+var (
+	errNoShard = errors.New("there is no such shard")
+	errTrimmed = errors.New("the record was trimmed")
+)
 
 // newStream makes a stream of n open shards.
 func newStream[R any](n int, now time.Time) *stream[R] {
-	s := &stream[R]{}
-	for i := range uint64(n) {
-		s.add("", i<<32/uint64(n), (i+1)<<32/uint64(n), now)
-	}
+	s := &stream[R]{last: sequenceNumber(0)}
+	s.open(n, now)
 	return s
 }
 
+func (s *stream[R]) open(n int, now time.Time) {
+	for i := range uint64(n) {
+		s.add("", i<<32/uint64(n), (i+1)<<32/uint64(n), now)
+	}
+}
+
 func (s *stream[R]) add(parent string, from, to uint64, listed time.Time) {
-	s.shards = append(s.shards, &shard[R]{id: fmt.Sprintf("shard-%03d", len(s.shards)), parent: parent, from: from, to: to, listed: listed})
+	s.shards = append(s.shards, &shard[R]{
+		id: fmt.Sprintf("%sshard-%03d", s.prefix, len(s.shards)), parent: parent, from: from, to: to, listed: listed, start: s.last,
+	})
+}
+
+// close closes all shards: the stream is disabled.
+func (s *stream[R]) close(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.shards {
+		if !one.closed {
+			one.closed, one.ended = true, now
+		}
+	}
+}
+
+// trimmed is how many of a shard's records are gone.
+func (s *stream[R]) trimmed(one *shard[R], now time.Time) int {
+	n := 0
+	for s.retention > 0 && n < len(one.records) && now.Sub(one.records[n].visible) > s.retention {
+		n++
+	}
+	return n
+}
+
+// gone tells whether a shard is.
+func (s *stream[R]) gone(one *shard[R], now time.Time) bool {
+	return s.retention > 0 && one.closed && now.Sub(one.ended) > s.retention && s.trimmed(one, now) == len(one.records)
 }
 
 // append puts a record into the open shard of the place. Records become visible in their order.
@@ -61,6 +102,7 @@ func (s *stream[R]) append(place uint32, e entry[R]) {
 			e.visible = one.records[n-1].visible
 		}
 		one.records = append(one.records, e)
+		s.last = e.sequence
 		return
 	}
 	panic("no shard is open for the place")
@@ -79,7 +121,7 @@ func (s *stream[R]) split(random *rand.Rand, listed time.Time) {
 		}
 	}
 	one := open[random.IntN(len(open))]
-	one.closed = true
+	one.closed, one.ended = true, listed
 	if newest := s.shards[len(s.shards)-1].listed; listed.Before(newest) {
 		listed = newest
 	}
@@ -94,8 +136,8 @@ func (s *stream[R]) split(random *rand.Rand, listed time.Time) {
 
 // shardView is a shard as DescribeStream shows it.
 type shardView struct {
-	id, parent string
-	closed     bool
+	id, parent, start string
+	closed            bool
 }
 
 // list returns the shards that are listed now, after the one with the given id ("": from the first on), most of them at a time,
@@ -104,20 +146,20 @@ func (s *stream[R]) list(now time.Time, after string, most int) (views []shardVi
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.shards {
-		if one.id <= after || one.listed.After(now) {
+		if one.id <= after || one.listed.After(now) || s.gone(one, now) {
 			continue
 		}
 		if len(views) == most {
 			return views, true
 		}
-		views = append(views, shardView{one.id, one.parent, one.closed})
+		views = append(views, shardView{one.id, one.parent, one.start, one.closed})
 	}
 	return views, false
 }
 
-func (s *stream[R]) find(id string) (*shard[R], error) {
+func (s *stream[R]) find(id string, now time.Time) (*shard[R], error) {
 	for _, one := range s.shards {
-		if one.id == id {
+		if one.id == id && !s.gone(one, now) {
 			return one, nil
 		}
 	}
@@ -128,26 +170,37 @@ func (s *stream[R]) find(id string) (*shard[R], error) {
 func (s *stream[R]) position(id, iteratorType, sequence string, now time.Time) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one, err := s.find(id)
+	one, err := s.find(id, now)
 	if err != nil {
 		return 0, err
 	}
+	trimmed := s.trimmed(one, now)
 	switch iteratorType {
 	case "TRIM_HORIZON":
-		return 0, nil
+		return trimmed, nil
 	case "LATEST":
 		return one.seen(now), nil
 	case "AT_SEQUENCE_NUMBER": // or with the next one: a shard may start at a number that no record has
-		at, _ := slices.BinarySearchFunc(one.records, sequence, func(e entry[R], sequence string) int { return cmp.Compare(e.sequence, sequence) })
+		at, _ := one.search(sequence)
+		if at < trimmed {
+			return 0, errTrimmed
+		}
 		return at, nil
 	case "AFTER_SEQUENCE_NUMBER":
-		at, found := slices.BinarySearchFunc(one.records, sequence, func(e entry[R], sequence string) int { return cmp.Compare(e.sequence, sequence) })
-		if !found {
+		at, found := one.search(sequence)
+		switch {
+		case !found:
 			return 0, fmt.Errorf("shard %s has no record %s", id, sequence)
+		case at+1 < trimmed || (s.strict && at < trimmed):
+			return 0, errTrimmed
 		}
 		return at + 1, nil
 	}
 	return 0, fmt.Errorf("iterator type %q is not known", iteratorType)
+}
+
+func (s *shard[R]) search(sequence string) (at int, found bool) {
+	return slices.BinarySearchFunc(s.records, sequence, func(e entry[R], sequence string) int { return cmp.Compare(e.sequence, sequence) })
 }
 
 // seen is how many records can be read.
@@ -163,9 +216,12 @@ func (s *shard[R]) seen(now time.Time) int {
 func (s *stream[R]) read(id string, index, most int, now time.Time) (records []entry[R], ended bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one, err := s.find(id)
+	one, err := s.find(id, now)
 	if err != nil {
 		return nil, false, err
+	}
+	if index < s.trimmed(one, now) {
+		return nil, false, errTrimmed
 	}
 	end := max(index, min(one.seen(now), index+most))
 	return slices.Clone(one.records[index:end]), one.closed && end == len(one.records), nil

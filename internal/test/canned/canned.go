@@ -164,8 +164,9 @@ func appendNumber(dst []byte, number int) []byte {
 // scan answers with the items at the positions of the segment; the number of the item at a position depends on the order.
 func (s *Server) scan(in request) ([]byte, error) {
 	number, position := s.order(in.TableName)
-	start := in.Segment * s.Items / in.TotalSegments
-	end := (in.Segment + 1) * s.Items / in.TotalSegments
+	total := max(1, in.TotalSegments) // a Scan of one segment may leave it out
+	start := in.Segment * s.Items / total
+	end := (in.Segment + 1) * s.Items / total
 	if in.ExclusiveStartKey != nil {
 		after, err := strconv.Atoi(in.ExclusiveStartKey.K.S)
 		if err != nil {

@@ -46,7 +46,7 @@ func NewCloud(t testing.TB) *Cloud {
 	const patience = 3 * time.Minute
 	select {
 	case address := <-said.found:
-		return &Cloud{URL: address, t: t}
+		return &Cloud{URL: checked(t, address, Moto), t: t}
 	case <-ended:
 		t.Fatalf("start moto: it has ended: %s", said)
 	case <-time.After(patience):

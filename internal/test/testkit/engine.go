@@ -67,7 +67,7 @@ func startEngine(ctx context.Context) (*engine.Engine, error) {
 	}
 }
 
-// NewEngine starts another engine, with tables of its own, and returns its URL. It ends with the test.
+// NewEngine starts another engine, with tables of its own, and returns the URL of a proxy in front of it, as Engine does. It ends with the test.
 func NewEngine(t testing.TB) string {
 	t.Helper()
 	other, err := startEngine(context.WithoutCancel(t.Context()))
@@ -75,11 +75,12 @@ func NewEngine(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = other.Stop() })
-	return other.URL()
+	return checked(t, other.URL(), EngineName())
 }
 
-// Engine returns the URL of the one engine of this test process, which the first call installs and starts. It
-// outlives the test, so tests tell their tables apart by name.
+// Engine returns the URL of a proxy in front of the one engine of this test process, which the first call installs and starts. The
+// engine outlives the test, so tests tell their tables apart by name. The proxy is the test's own; it checks requests and answers, and
+// fails the test.
 func Engine(t testing.TB) string {
 	t.Helper()
 	shared.once.Do(func() {
@@ -89,7 +90,7 @@ func Engine(t testing.TB) string {
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
-	return shared.engine.URL()
+	return checked(t, shared.engine.URL(), EngineName())
 }
 
 // Main runs the tests, stops the engine if one was started, and returns the exit status, which isn't zero if

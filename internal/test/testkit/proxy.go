@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +15,8 @@ import (
 )
 
 // Proxy stands between a client and an engine, and lets a Hook answer for the engine. It also passes on what
-// goes to the engine's streams.
+// goes to the engine's streams. What the client sends and what it gets is checked against the service's model (package contract); a
+// violation fails the test.
 type Proxy struct {
 	// URL is what the client takes as its base endpoint.
 	URL string
@@ -22,6 +24,8 @@ type Proxy struct {
 	target string
 	client *http.Client
 	ctx    context.Context // ends with the test, and with it every request to the engine
+
+	inspector *inspector
 
 	mu    sync.Mutex
 	hook  Hook
@@ -61,15 +65,18 @@ type Hook func(x *Exchange) *Response
 // that are still under way then.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
+	behind := serverAt(target)
+	inspector := newInspector(t, behind)
 	ctx, cancel := context.WithCancel(context.Background())
 	// Compressed answers would be of no use to hooks; http.Transport asks for none and the requests' own wish is
 	// dropped.
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
 	p := &Proxy{
-		target: target,
-		client: &http.Client{Transport: transport},
-		ctx:    ctx,
-		count:  make(map[string]int),
+		target:    behind.url, // without the proxy that is there for nothing but the check
+		client:    &http.Client{Transport: transport},
+		ctx:       ctx,
+		inspector: inspector,
+		count:     make(map[string]int),
 	}
 	server := httptest.NewServer(p)
 	p.URL = server.URL
@@ -153,6 +160,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
 	x := p.exchange(ctx, r, body)
+	call := p.inspector.request(r, body)
 
 	p.mu.Lock()
 	hook := p.hook
@@ -161,6 +169,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	if hook != nil {
 		if response := hook(x); response != nil {
+			p.inspector.hooked(call, response)
 			response.write(w)
 			return
 		}
@@ -170,6 +179,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		cut(w) // An engine that can't be reached is, to the client, a broken connection.
 		return
 	}
+	p.inspector.answer(call, status, answer)
 	for name, values := range header {
 		w.Header()[name] = values
 	}
@@ -195,12 +205,10 @@ func (r *Response) write(w http.ResponseWriter) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
-	status := r.Status
-	if status == 0 {
-		status = http.StatusOK
-	}
-	writeBody(w, status, r.Body)
+	writeBody(w, r.status(), r.Body)
 }
+
+func (r *Response) status() int { return cmp.Or(r.Status, http.StatusOK) }
 
 // writeBody ends an answer. A client that no longer reads it is no failure of the proxy's.
 func writeBody(w http.ResponseWriter, status int, body []byte) {

@@ -16,7 +16,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "unprocessed-keys", what: "a key that a read left unprocessed counts as absent", file: "internal/batch/get.go",
-		from: "if len(left) == 0 {\n\t\t\treturn nil\n\t\t}\n\t\tif len(left) < len(places)", to: "if true || len(left) == 0 {\n\t\t\treturn nil\n\t\t}\n\t\tif len(left) < len(places)",
+		from: "if len(left) == 0 {\n\t\t\tr.learn(", to: "if true || len(left) == 0 {\n\t\t\tr.learn(",
 	},
 	{
 		name: "unprocessed-items", what: "UnprocessedItems count as written", file: "internal/batch/write.go",
@@ -73,7 +73,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "verify-looks-again", what: "verify takes what the scans say for the truth", file: "verify/settle.go",
-		from: "sources, err := s.run.source.reader.Read(ctx, keys, float64(len(keys)))", to: "sources, err := s.run.target.reader.Read(ctx, keys, float64(len(keys)))",
+		from: "sources, err := s.run.source.reader.Read(ctx, keys, batch.Unknown)", to: "sources, err := s.run.target.reader.Read(ctx, keys, batch.Unknown)",
 	},
 	{
 		name: "verify-keeps-what-waits", what: "verify's checkpoint lacks the items that have not matched", file: "verify/checkpoint.go",
@@ -82,5 +82,69 @@ var mutants = []mutant{
 	{
 		name: "verify-compares-bodies", what: "verify compares keys only", file: "verify/scan.go",
 		from: "digest, err := it.Digest()", to: "digest, err := page.Keys[i].Digest(), error(nil)",
+	},
+	{
+		name: "lost-again", what: "a key that is lost again while it is settled is forgotten", file: "seed/ledger.go",
+		from: "is && !lost.at.After(taken)", to: "is && (true || !lost.at.After(taken))",
+	},
+	{
+		name: "half-a-page", what: "verify saves its checkpoint after a page that was joined by half", file: "verify/checkpoint.go",
+		from: "\t\tc.stop()\n", to: "",
+	},
+	{
+		name: "seed-stream", what: "a seed goes on from a checkpoint of another stream", file: "seed/load.go",
+		from: "return file.Stream == c.head.Stream && file.Stream != \"\"", to: "return true",
+	},
+	{
+		name: "seed-confirms", what: "a seed doesn't look at the stream again before it is done", file: "seed/watch.go",
+		from: "r.options.Target, r.converge.Recheck)", to: "r.options.Target, false)",
+	},
+	{
+		name: "restart-keeps-keys", what: "seed --restart forgets what the killed seed had under way", file: "seed/load.go",
+		from: "if err := c.inherit(file); err != nil {\n\t\tif !remade", to: "if err := error(nil); err != nil {\n\t\tif !remade",
+	},
+	{
+		name: "stream-age", what: "the first page is read as soon as the stream is on", file: "seed/load.go",
+		from: "if wait <= 0 {", to: "if true || wait <= 0 {",
+	},
+	{
+		name: "resumed-match", what: "a verification that goes on from a checkpoint may say match", file: "verify/gate.go",
+		from: "isFresh := !r.result.Resumed", to: "isFresh := true",
+	},
+	{
+		name: "source-ttl", what: "items are left out by the target's time to live", file: "verify/verify.go",
+		from: "expiryOf(ctx, o.Source, o.SourceTable, ", to: "expiryOf(ctx, o.Target, o.TargetTable, ",
+	},
+	{
+		name: "idle-without-shards", what: "a stream that lists no shard is idle", file: "replicate/shards.go",
+		from: "len(shards.parents) == 0 || ", to: "",
+	},
+	{
+		name: "child-from-its-start", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "replicate/position.go",
+		from: "if exact {", to: "if false && exact {",
+	},
+	{
+		name: "late-parent-halts", what: "a parent that is listed late is read beside its children", file: "replicate/shards.go",
+		from: "r.cancel(errHalted)", to: "if true {\n\t\t\tcontinue\n\t\t}\n\t\tr.cancel(errHalted)",
+	},
+	{
+		name: "children-again", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
+		from: "c.set(child, shardPosition{Start: start,", to: "_ = (shardPosition{Start: start,",
+	},
+	{
+		name: "replicator-confirms", what: "an idle replication doesn't look at the stream again", file: "replicate/shards.go",
+		from: "if err := t.confirm(ctx); err != nil {", to: "if err := ctx.Err(); err != nil {",
+	},
+	{
+		name: "blocked-batch-ends", what: "what comes after a refused item is written, and then again", file: "replicate/apply.go",
+		from: "return fmt.Errorf(\"%w: %w\", ErrPoison, reason)", to: "a.fail([]batch.Op{op}, fmt.Errorf(\"%w: %w\", ErrPoison, reason))\n\t\treturn nil",
+	},
+	{
+		name: "superseded-only", what: "a refused item is passed over, though nothing newer is known of it", file: "replicate/sink.go",
+		from: "if !superseded {", to: "if false && !superseded {",
+	},
+	{
+		name: "full-collection", what: "an item of a full collection is nobody's own fault", file: "internal/call/call.go",
+		from: "\t\"ItemCollectionSizeLimitExceededException\": true,\n", to: "",
 	},
 }
