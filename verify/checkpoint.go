@@ -167,44 +167,6 @@ func (c *checkpoint) load() error {
 	return nil
 }
 
-// began returns when the scans did; the zero time if that was not noted yet by the version of reseal that wrote the file.
-func (h checkpointHead) began() (time.Time, error) {
-	if h.Began == "" {
-		return time.Time{}, nil
-	}
-	began, err := time.Parse(time.RFC3339, h.Began)
-	if err != nil || began.IsZero() {
-		return time.Time{}, errors.New("the time at which it began is none")
-	}
-	return began, nil
-}
-
-// hasNothing tells whether no page was read when the file was written.
-func (h checkpointHead) hasNothing() bool {
-	for _, open := range h.Open {
-		for _, one := range []openCursor{open.Source, open.Target} {
-			if one.Done || len(one.After) > 0 {
-				return false
-			}
-		}
-	}
-	return len(h.Done) == 0 && h.Matched == 0 && h.SourceRead == 0 && h.TargetRead == 0 && h.SourceExpired == 0 && h.TargetExpired == 0
-}
-
-// outdated says why nobody should go on from scans that began then; "" if one may.
-func (c *checkpoint) outdated(began time.Time) string {
-	age := c.run.clock.Now().Sub(began)
-	switch {
-	case began.IsZero():
-		return "an earlier version of reseal wrote it, which did not note when it began"
-	case age > oldest:
-		return fmt.Sprintf("its scans began at %s, more than %d days ago", instant(began), oldest/(24*time.Hour))
-	case age < -mostAhead:
-		return fmt.Sprintf("its scans began at %s, which is in the future", instant(began))
-	}
-	return ""
-}
-
 // mostHead bounds the first line: a file of another kind may have a very long one.
 const mostHead = 64 << 20
 

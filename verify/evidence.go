@@ -20,6 +20,44 @@ const mostAhead = time.Minute
 // instant is a time by the service's clock, to the second: an earlier one, never a later one.
 func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// began returns when the scans did; the zero time if that was not noted yet by the version of reseal that wrote the file.
+func (h checkpointHead) began() (time.Time, error) {
+	if h.Began == "" {
+		return time.Time{}, nil
+	}
+	began, err := time.Parse(time.RFC3339, h.Began)
+	if err != nil || began.IsZero() {
+		return time.Time{}, errors.New("the time at which it began is none")
+	}
+	return began, nil
+}
+
+// hasNothing tells whether no page was read when the file was written.
+func (h checkpointHead) hasNothing() bool {
+	for _, open := range h.Open {
+		for _, one := range []openCursor{open.Source, open.Target} {
+			if one.Done || len(one.After) > 0 {
+				return false
+			}
+		}
+	}
+	return len(h.Done) == 0 && h.Matched == 0 && h.SourceRead == 0 && h.TargetRead == 0 && h.SourceExpired == 0 && h.TargetExpired == 0
+}
+
+// outdated says why nobody should go on from scans that began then; "" if one may.
+func (c *checkpoint) outdated(began time.Time) string {
+	age := c.run.clock.Now().Sub(began)
+	switch {
+	case began.IsZero():
+		return "an earlier version of reseal wrote it, which did not note when it began"
+	case age > oldest:
+		return fmt.Sprintf("its scans began at %s, more than %d days ago", instant(began), oldest/(24*time.Hour))
+	case age < -mostAhead:
+		return fmt.Sprintf("its scans began at %s, which is in the future", instant(began))
+	}
+	return ""
+}
+
 // confirm looks at the tables again when all items are looked at: what was seen is of these tables, and under these rules, only if they
 // are still the same. The configuration is read now, too: a verdict that counts it is not to rest on what it was before the scans.
 func (r *run) confirm(ctx context.Context) error {

@@ -352,6 +352,11 @@ func TestExpiryGoesByTheServicesClock(t *testing.T) {
 	}
 	result, _ = ts.verify(by(0))
 	ts.expect(result, verdict{sourceItems: 3, targetItems: 2, missing: 1, different: 1})
+	// Behind the machine's: what has expired by that alone is looked at, too.
+	ts.putSource("id", "past", "expires", time.Now().Add(-time.Hour).Unix())
+	result, _ = ts.verify(by(-2 * time.Hour))
+	ts.expect(result, verdict{sourceItems: 4, targetItems: 2, missing: 2, different: 1})
+	testkit.Delete(t, ts.engine, ts.source, testkit.Item("id", "past"))
 	o := ts.mustFingerprint(ts.source, func(o *verify.FingerprintOptions) { o.API = testkit.Client(dated(t, ts.sourceProxy, 2*time.Hour)) })
 	if o.Items != 1 || o.Expired != 2 || o.AsOf != o.BeganAt {
 		t.Errorf("fingerprint: %+v", o)
