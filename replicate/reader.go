@@ -143,16 +143,13 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &position.Start
 	case r.latest:
 		in.ShardIteratorType = types.ShardIteratorTypeLatest
+	case time.Since(position.asOf()) >= retention:
+		// Nothing of the shard is applied, and nothing was read for so long: the oldest record that there is may lie behind a gap.
+		return nil, fmt.Errorf("get iterator of shard %s: nothing of it was read since %s: %w", r.shard, position.asOf().Format(time.RFC3339), ErrTrimmed)
 	default:
 		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
 	}
 	out, err := r.getIterator(ctx, in)
-	for try := 1; isGone(err) && try < confirmations; try++ {
-		if err := call.Sleep(ctx, 4*r.tailer.poll()); err != nil {
-			return nil, err
-		}
-		out, err = r.getIterator(ctx, in)
-	}
 	switch {
 	case err != nil && r.closed && r.harmless(err):
 		return nil, nil // an open shard would get records that are needed, so there it is an error
@@ -172,7 +169,19 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 	return out.ShardIterator, nil
 }
 
+// getIterator gets an iterator. The service has to say several times that there is no such shard.
 func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
+	for try := 1; ; try++ {
+		if out, err = r.getIteratorOnce(ctx, in); !isGone(err) || try == confirmations {
+			return out, err
+		}
+		if err := call.Sleep(ctx, 4*r.tailer.poll()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (r *reader) getIteratorOnce(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
 	err = r.tailer.read(ctx, func(ctx context.Context) (err error) {
 		out, err = r.tailer.options.Streams.GetShardIterator(ctx, in, onceStreams)
 		return call.Private(err)

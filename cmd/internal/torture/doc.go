@@ -32,11 +32,29 @@
 //
 // Clocks: the times in the replicator's checkpoint are moved by up to 20 h between two of its runs, once, and the times in stream
 // records are wrong by up to an hour. Within a process reseal goes by the monotonic clock, which doesn't jump; the checkpoints of seed
-// and verify hold no times. Time to live is not part of this.
+// and verify hold no times by which anything is done but to refuse what is too old.
 //
 // Not played, since nothing outside of the table can help it (the README's limits): a write of the replicator's that lands after newer
 // ones. One simulated run in 25 has those, and verify must find what is lost by it. Two more things are taken for granted: a shard
 // is listed before a younger one, and GetRecords finds nothing, though there is something, not twice in a row.
+//
+// # Twists
+//
+// Half of the simulated runs have a twist beside all that (twist_test.go); RESEAL_TORTURE_TWIST names one for all runs, or "none". What a
+// message tells the operator to do is done (operator_test.go), after which the tables must be equal. An error or a refusal without a
+// cause fails the run.
+//
+//   - stream-anew: the stream is disabled in mid-run, or when a process was ended, and enabled again; the application writes on.
+//   - time-to-live: either table's, by one attribute or two, or none; what expires goes in each table at another time, and the service's
+//     clock is up to 3 h off the machine's.
+//   - old-checkpoint: a verification is interrupted, and goes on after up to ten days, when losses were planted or the source has changed.
+//   - restarts: --restart, of all commands, after every second end.
+//   - trims: the replicator is down for up to 26 h, up to three times; the stream keeps records for 24 h.
+//   - holes: listings lack shards, up to six times in a row.
+//   - blocked: the target refuses items (ValidationException, ItemCollectionSizeLimitExceededException) until the application puts them
+//     right, soon or much later; the replicator blocks or hands them on. A delivery that is blocked by its first record must write nothing.
+//   - twins: a second process is started with the checkpoint of a running one.
+//   - lost-again: the answers to the writes that settle lost ones are lost, too, while the application goes on.
 //
 // # The same run again
 //

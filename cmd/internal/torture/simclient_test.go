@@ -183,6 +183,7 @@ func (s *streams) GetShardIterator(ctx context.Context, in *dynamodbstreams.GetS
 	if err != nil {
 		return nil, err
 	}
+	s.p.w.knows(*in.ShardId)
 	var at int
 	var failure error
 	err = s.p.send(ctx, "GetShardIterator", func(random *rand.Rand) {
@@ -203,7 +204,7 @@ func (s *streams) GetShardIterator(ctx context.Context, in *dynamodbstreams.GetS
 		s.p.w.t.Error(failure)
 		return nil, answerOf(400, failure)
 	}
-	s.p.w.knows(*in.ShardId)
+	s.p.w.note("%p reads %s %s %s", s.p, *in.ShardId, in.ShardIteratorType, aws.ToString(in.SequenceNumber))
 	return &dynamodbstreams.GetShardIteratorOutput{ShardIterator: aws.String(iterator(*in.ShardId, at, false))}, nil
 }
 

@@ -142,8 +142,16 @@ func (w *simWorld) hidden(s *simStream, begins bool) map[string]bool {
 		case chance(random, 0.2):
 			h.left[view.id] = 1 + random.IntN(most)
 			w.count("shard missing from listings")
+			w.note("%s is missing from %d listings", view.id, h.left[view.id])
 		}
 		missing[view.id] = h.left[view.id] > 0
 	}
 	return missing
+}
+
+// note keeps what happens to the stream, for the log of a failure.
+func (w *simWorld) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.notes = append(w.notes, time.Now().Format("04:05.000 ")+fmt.Sprintf(format, args...))
 }

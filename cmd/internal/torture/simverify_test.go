@@ -60,7 +60,6 @@ func (w *simWorld) mustFind(when string, want map[string]string) {
 	w.keep(verifier, file, true, run(file))
 	w.compare(when, last, want, begun)
 	if last.resumed && !last.match {
-		begun = w.serviceTime()
 		w.keep(verifier, "", false, run(""))
 		w.compare(when+", run again", last, want, begun)
 		if last.match != (len(want) == 0) && !w.mayExpire(begun) {

@@ -118,7 +118,8 @@ type simWorld struct {
 	made     int          // records
 	streams  []*simStream // of the source; the newest is last
 	drained  bool         // replication has been told to come to its end
-	working  []*process   // that have a checkpoint, and have begun
+	notes    []string
+	working  []*process // that have a checkpoint, and have begun
 }
 
 func newSimWorld(t *testing.T, pl *plan, folder string, all *tally) *simWorld {
@@ -314,6 +315,19 @@ func (w *simWorld) history(key string) string {
 		for _, v := range versions[max(0, len(versions)-8):] {
 			fmt.Fprintf(&lines, "\n%s %s %s %.60s", v.from.Format("04:05.000"), tb.name, v.by, text(v.item))
 		}
+	}
+	for _, one := range w.allStreams() {
+		for _, shard := range one.shards {
+			fmt.Fprintf(&lines, "\n%s, parent %q, listed %s, %d records", shard.id, shard.parent, shard.listed.Format("04:05.000"), len(shard.records))
+			for _, r := range shard.records {
+				if text(r.record.key) == key {
+					fmt.Fprintf(&lines, " %s", strings.TrimLeft(r.sequence, "0"))
+				}
+			}
+		}
+	}
+	for _, line := range w.notes {
+		lines.WriteString("\n" + line)
 	}
 	return lines.String()
 }

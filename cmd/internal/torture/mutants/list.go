@@ -84,7 +84,7 @@ var mutants = []mutant{
 		from: "digest, err := it.Digest()", to: "digest, err := page.Keys[i].Digest(), error(nil)",
 	},
 	{
-		name: "lost-again", what: "a key that is lost again while it is settled is forgotten", file: "seed/ledger.go",
+		name: "lost-again", twist: "lost-again", what: "a key that is lost again while it is settled is forgotten", file: "seed/ledger.go",
 		from: "is && !lost.at.After(taken)", to: "is && (true || !lost.at.After(taken))",
 	},
 	{
@@ -92,15 +92,15 @@ var mutants = []mutant{
 		from: "\t\tc.stop()\n", to: "",
 	},
 	{
-		name: "seed-stream", what: "a seed goes on from a checkpoint of another stream", file: "seed/load.go",
+		name: "seed-stream", twist: "stream-anew", what: "a seed goes on from a checkpoint of another stream", file: "seed/load.go",
 		from: "return file.Stream == c.head.Stream && file.Stream != \"\"", to: "return true",
 	},
 	{
-		name: "seed-confirms", what: "a seed doesn't look at the stream again before it is done", file: "seed/watch.go",
+		name: "seed-confirms", twist: "stream-anew", what: "a seed doesn't look at the stream again before it is done", file: "seed/watch.go",
 		from: "r.options.Target, r.converge.Recheck)", to: "r.options.Target, false)",
 	},
 	{
-		name: "restart-keeps-keys", what: "seed --restart forgets what the killed seed had under way", file: "seed/load.go",
+		name: "restart-keeps-keys", twist: "restarts", what: "seed --restart forgets what the killed seed had under way", file: "seed/load.go",
 		from: "if err := c.inherit(file); err != nil {\n\t\tif !remade", to: "if err := error(nil); err != nil {\n\t\tif !remade",
 	},
 	{
@@ -108,11 +108,11 @@ var mutants = []mutant{
 		from: "if wait <= 0 {", to: "if true || wait <= 0 {",
 	},
 	{
-		name: "resumed-match", what: "a verification that goes on from a checkpoint may say match", file: "verify/gate.go",
+		name: "resumed-match", twist: "old-checkpoint", what: "a verification that goes on from a checkpoint may say match", file: "verify/gate.go",
 		from: "isFresh := !r.result.Resumed", to: "isFresh := true",
 	},
 	{
-		name: "source-ttl", what: "items are left out by the target's time to live", file: "verify/verify.go",
+		name: "source-ttl", twist: "time-to-live", what: "items are left out by the target's time to live", file: "verify/verify.go",
 		from: "expiryOf(ctx, o.Source, o.SourceTable, ", to: "expiryOf(ctx, o.Target, o.TargetTable, ",
 	},
 	{
@@ -120,31 +120,47 @@ var mutants = []mutant{
 		from: "len(shards.parents) == 0 || ", to: "",
 	},
 	{
-		name: "child-from-its-start", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "replicate/position.go",
+		name: "child-from-its-start", twist: "trims", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "replicate/position.go",
 		from: "if exact {", to: "if false && exact {",
 	},
 	{
-		name: "late-parent-halts", what: "a parent that is listed late is read beside its children", file: "replicate/shards.go",
+		name: "late-parent-halts", twist: "holes", what: "a parent that is listed late is read beside its children", file: "replicate/shards.go",
 		from: "r.cancel(errHalted)", to: "if true {\n\t\t\tcontinue\n\t\t}\n\t\tr.cancel(errHalted)",
 	},
 	{
-		name: "children-again", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
-		from: "c.set(child, shardPosition{Start: start,", to: "_ = (shardPosition{Start: start,",
+		name: "children-again", twist: "holes", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
+		from: "c.set(child, shardPosition{Parent: was.Parent,", to: "_ = (shardPosition{Parent: was.Parent,",
 	},
 	{
-		name: "replicator-confirms", what: "an idle replication doesn't look at the stream again", file: "replicate/shards.go",
+		name: "replicator-confirms", twist: "stream-anew", what: "an idle replication doesn't look at the stream again", file: "replicate/shards.go",
 		from: "if err := t.confirm(ctx); err != nil {", to: "if err := ctx.Err(); err != nil {",
 	},
 	{
-		name: "blocked-batch-ends", what: "what comes after a refused item is written, and then again", file: "replicate/apply.go",
+		name: "blocked-batch-ends", twist: "blocked", what: "what comes after a refused item is written, and then again", file: "replicate/apply.go",
 		from: "return fmt.Errorf(\"%w: %w\", ErrPoison, reason)", to: "a.fail([]batch.Op{op}, fmt.Errorf(\"%w: %w\", ErrPoison, reason))\n\t\treturn nil",
 	},
 	{
-		name: "superseded-only", what: "a refused item is passed over, though nothing newer is known of it", file: "replicate/sink.go",
+		name: "superseded-only", twist: "blocked", what: "a refused item is passed over, though nothing newer is known of it", file: "replicate/sink.go",
 		from: "if !superseded {", to: "if false && !superseded {",
 	},
 	{
-		name: "full-collection", what: "an item of a full collection is nobody's own fault", file: "internal/call/call.go",
+		name: "full-collection", twist: "blocked", what: "an item of a full collection is nobody's own fault", file: "internal/call/call.go",
 		from: "\t\"ItemCollectionSizeLimitExceededException\": true,\n", to: "",
+	},
+	{
+		name: "service-clock", twist: "time-to-live", what: "items expire by the machine's clock", file: "internal/call/clock.go",
+		from: "if c.date.IsZero() {\n\t\treturn moment", to: "if true || c.date.IsZero() {\n\t\treturn moment",
+	},
+	{
+		name: "missing-parent-confirmed", twist: "holes", what: "a parent that one listing lacks counts as gone", file: "replicate/shards.go",
+		from: "case try < confirmations:", to: "case try < 1:",
+	},
+	{
+		name: "checkpoint-lock", twist: "twins", what: "two processes may work with one checkpoint", file: "internal/atomicfile/lock.go",
+		from: "if !held {", to: "if false && !held {",
+	},
+	{
+		name: "late-below-drained", twist: "holes", what: "a shard that is listed late below a drained parent counts as one in time", file: "replicate/position.go",
+		from: "AsOf: before.asOf(), Late: late}", to: "AsOf: before.asOf()}",
 	},
 }

@@ -28,6 +28,7 @@ type mutant struct {
 	name, what string
 	file       string
 	from, to   string
+	twist      string // of the runs that are played; "": half of them have one of all (see twist_test.go)
 }
 
 func main() {
@@ -47,7 +48,7 @@ func run(runs int, seed uint64, names []string) error {
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	if len(names) == 0 {
-		at, output, err := torture(folder, "", runs, seed)
+		at, output, err := torture(folder, "", "", runs, seed)
 		if err != nil || at > 0 {
 			return fmt.Errorf("the torture fails without a mutant, in run %d: %w\n%s", at, err, output)
 		}
@@ -75,7 +76,7 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	at, output, err := torture(folder, overlaid, runs, seed)
+	at, output, err := torture(folder, overlaid, m.twist, runs, seed)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w\n%s", err, output)
@@ -84,7 +85,7 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 	}
 	spent, again := time.Since(start), 0
 	for range replays {
-		failed, output, err := play(folder, 1, seed+uint64(at)-1)
+		failed, output, err := play(folder, m.twist, 1, seed+uint64(at)-1)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, output)
 		}
@@ -99,21 +100,21 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 var failedRun = regexp.MustCompile(`run (\d+) of \d+ failed`)
 
 // torture builds the simulated torture and returns the first run that fails; 0: none did.
-func torture(folder, overlaid string, runs int, seed uint64) (at int, output string, err error) {
+func torture(folder, overlaid, twist string, runs int, seed uint64) (at int, output string, err error) {
 	binary := filepath.Join(folder, "torture.test")
 	build := exec.Command("go", "test", "-c", "-overlay", overlaid, "-o", binary, "./cmd/internal/torture")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, string(out), fmt.Errorf("build: %w", err)
 	}
-	return play(folder, runs, seed)
+	return play(folder, twist, runs, seed)
 }
 
 // play runs the torture that is built, and returns the first run that fails; 0: none did.
-func play(folder string, runs int, seed uint64) (at int, output string, err error) {
+func play(folder, twist string, runs int, seed uint64) (at int, output string, err error) {
 	binary := filepath.Join(folder, "torture.test")
 	test := exec.Command(binary, "-test.run", "^TestSimulated$", "-test.v")
 	test.Dir = folder
-	test.Env = append(os.Environ(), fmt.Sprint("RESEAL_TORTURE_RUNS=", runs), fmt.Sprint("RESEAL_TORTURE_SEED=", seed), "RESEAL_TORTURE_STOP=1")
+	test.Env = append(os.Environ(), fmt.Sprint("RESEAL_TORTURE_RUNS=", runs), fmt.Sprint("RESEAL_TORTURE_SEED=", seed), "RESEAL_TORTURE_STOP=1", "RESEAL_TORTURE_TWIST="+twist)
 	out, err := test.CombinedOutput()
 	if err == nil {
 		return 0, string(out), nil
