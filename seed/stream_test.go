@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"reseal/internal/refuse"
@@ -140,6 +141,7 @@ func TestStreamReplacedInMidRun(t *testing.T) {
 			items := large(100)
 			b := newBench(t, items)
 			b.options.Segments = 1
+			var mu sync.Mutex // of what follows
 			writes, gone := 0, ""
 			b.target.Use(func(x *testkit.Exchange) *testkit.Response {
 				if x.Op != "BatchWriteItem" {
@@ -149,6 +151,8 @@ func TestStreamReplacedInMidRun(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				if writes++; writes == 60 { // the first page is done
 					b.disableStream()
 					gone = b.unseen(items)
@@ -163,6 +167,8 @@ func TestStreamReplacedInMidRun(t *testing.T) {
 			if !errors.Is(err, table.ErrChanged) || refuse.Is(err) || !strings.Contains(err.Error(), "seed again with --restart") {
 				t.Fatalf("error %v, %+v", err, result)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if !again {
 				b.refused("has no stream")
 				b.enableStream()
