@@ -29,6 +29,7 @@ type adaptive struct {
 	increase    float64 // each window, until something throttles: a part of the most, or if that has no end, of the best window
 	back        float64 // likewise once something did
 	considerate bool
+	steady      bool // it doesn't move at all
 	partly      func() bool
 
 	best      float64 // units a second served in the best window, forgotten slowly
@@ -109,7 +110,7 @@ func (a *adaptive) step() float64 {
 // throttle notes a throttled request, and returns what consumed does. Those that were under way when the rate fell don't count again.
 func (a *adaptive) throttle(now time.Time) (float64, bool) {
 	a.throttled = true
-	if !a.considerate || now.Before(a.resume) || a.partly() {
+	if a.steady || !a.considerate || now.Before(a.resume) || a.partly() {
 		return a.rate, false
 	}
 	before, taken := a.rate, a.rate

@@ -96,11 +96,11 @@ func (b Budget) limiter(provisioned, warm float64, reads bool) *Limiter {
 	share := b.Share
 	switch {
 	case b.Units > 0:
-		return NewLimiter(b.Units)
+		return given(b.Units, reads)
 	case provisioned > 0 && share > 0:
-		return NewLimiter(share * provisioned)
+		return given(share*provisioned, reads)
 	case share > 0:
-		return NewLimiter(share * warm)
+		return given(share*warm, reads)
 	case provisioned > 0 && reads:
 		most := defaultShare * provisioned
 		l := newLimiter(ByDefault, newAdaptive(defaultStart*most, most, defaultIncrease, true))
@@ -113,6 +113,14 @@ func (b Budget) limiter(provisioned, warm float64, reads bool) *Limiter {
 		return newLimiter(ByTable, newAdaptive(warm, math.Inf(1), adaptIncrease, true))
 	}
 	return NewAdaptiveLimiter(warm)
+}
+
+// given is a limiter that holds what the user gave. Reads fall when they are throttled. Writes don't: what is throttled is tried again by
+// itself, and one hot partition must not slow down what goes to the others.
+func given(units float64, reads bool) *Limiter {
+	l := NewLimiter(units)
+	l.adapt.steady = !reads
+	return l
 }
 
 // ProvisionedReads is the read units a second of a provisioned table; 0 for a table on demand.
