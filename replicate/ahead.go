@@ -29,8 +29,8 @@ func (a *ahead) add(record Record) {
 }
 
 // leaveOut returns the records but for those that come before one of the same key that is written already, with their places among
-// all, and the keys of which that one is among them.
-func (a *ahead) leaveOut(records []Record) (kept []Record, places []int, reached []string) {
+// all, and the places of those written ones that are among them, by Key.ID.
+func (a *ahead) leaveOut(records []Record) (kept []Record, places []int, reached map[string]int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	places = make([]int, 0, len(records))
@@ -40,30 +40,31 @@ func (a *ahead) leaveOut(records []Record) (kept []Record, places []int, reached
 		}
 		return records, places, nil
 	}
-	passed := map[string]bool{}
+	reached = map[string]int{}
 	for i, record := range records {
 		id := record.Key.ID()
 		until, is := a.sequence[id]
-		if is && !passed[id] && record.Sequence != until {
+		_, passed := reached[id]
+		if is && !passed && record.Sequence != until {
 			continue
 		}
-		if is && !passed[id] {
-			passed[id] = true
-			reached = append(reached, id)
+		if is && !passed {
+			reached[id] = i
 		}
 		kept, places = append(kept, record), append(places, i)
 	}
 	return kept, places, reached
 }
 
-func (a *ahead) forget(ids []string) {
-	if len(ids) == 0 {
-		return
-	}
+// forget forgets the keys that were reached among the first records, so many of which are applied: nothing reads those again, so what
+// follows of their keys must not wait for them.
+func (a *ahead) forget(reached map[string]int, applied int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, id := range ids {
-		delete(a.sequence, id)
+	for id, place := range reached {
+		if place < applied {
+			delete(a.sequence, id)
+		}
 	}
 }
 

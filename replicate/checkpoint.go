@@ -30,9 +30,10 @@ type checkpointFile struct {
 	Format  string                   `json:"format"`
 	Source  table.Identity           `json:"source"`
 	Target  table.Identity           `json:"target"`
-	Stream  string                   `json:"stream"`  // ARN: a stream that was disabled and enabled again is another one
-	Started time.Time                `json:"started"` // of the first run: changes from then on are needed
-	Shards  map[string]shardPosition `json:"shards"`  // those that were begun
+	Stream  string                   `json:"stream"`          // ARN: a stream that was disabled and enabled again is another one
+	Started time.Time                `json:"started"`         // of the first run: changes from then on are needed
+	Shards  map[string]shardPosition `json:"shards"`          // those that were begun
+	Quiet   bool                     `json:"quiet,omitempty"` // the run that wrote it ended, and no write of it may still be carried out
 }
 
 // shardPosition is how far a shard is applied.
@@ -73,6 +74,7 @@ type checkpoint struct {
 	path    string           // "": nowhere, only in memory
 	lock    *atomicfile.Lock // nil without a path
 	resumed bool
+	unquiet bool // the run before was killed, perhaps with a write under way
 
 	mu     sync.Mutex // guards what follows
 	file   checkpointFile
@@ -99,7 +101,9 @@ func openCheckpoint(o Options, pair table.Pair) (*checkpoint, error) {
 	case err != nil:
 		return nil, c.unwritable(err)
 	}
-	if !o.Restart {
+	if o.Restart {
+		err = c.startOver()
+	} else {
 		err = c.load()
 	}
 	if err == nil {
@@ -115,7 +119,7 @@ func openCheckpoint(o Options, pair table.Pair) (*checkpoint, error) {
 }
 
 func (c *checkpoint) unwritable(err error) error {
-	return refuse.Because(err, "give another --checkpoint", "the checkpoint %q can't be written (%s)", c.path, err)
+	return refuse.Because(err, elsewhere, "the checkpoint %q can't be written (%s)", c.path, err)
 }
 
 // close leaves the file to others.
@@ -125,8 +129,40 @@ func (c *checkpoint) close() {
 	}
 }
 
+// What is to be done about a file, in the words of a refusal.
+const (
+	elsewhere = "give another --checkpoint"
+	restart   = "use --restart to start over, or " + elsewhere
+)
+
+// startOver looks at the file that is to be written over. What is of another job is left alone: without its position that one can't
+// tell what it has missed.
+func (c *checkpoint) startOver() error {
+	data, err := os.ReadFile(c.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	c.unquiet = true
+	if err != nil {
+		return nil //nolint:nilerr // save tells if it can't be replaced either
+	}
+	const ours, replicates = "reseal ", "reseal replicate checkpoint "
+	head := data[:min(len(data), 100)]
+	if bytes.Contains(head, []byte(ours)) && !bytes.Contains(head, []byte(replicates)) {
+		return refuse.New(elsewhere, "%q is the checkpoint of another command", c.path)
+	}
+	var file checkpointFile
+	if json.Unmarshal(data, &file) != nil {
+		return nil // it is damaged
+	}
+	if file.Source.ARN != "" && (file.Source.ARN != c.file.Source.ARN || file.Target.ARN != c.file.Target.ARN) {
+		return refuse.New(elsewhere, "the checkpoint %q belongs to another job: from %s to %s", c.path, file.Source, file.Target)
+	}
+	c.unquiet = !file.Quiet
+	return nil
+}
+
 func (c *checkpoint) load() error {
-	const restart = "use --restart to start over, or give another --checkpoint"
 	data, err := os.ReadFile(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -146,9 +182,12 @@ func (c *checkpoint) load() error {
 	}
 	switch {
 	case err != nil:
-		return refuse.Because(err, restart, "the checkpoint %q is damaged or not one of a replication (%s)", c.path, err)
+		return refuse.Because(err, restart+"; if what it had not applied may be more than 24 hours old, seed again with --restart, and then verify --repair",
+			"the checkpoint %q is damaged or not one of a replication (%s)", c.path, err)
+	case file.Source.ARN != c.file.Source.ARN || file.Target.ARN != c.file.Target.ARN:
+		return refuse.New(elsewhere, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)
 	case file.Source != c.file.Source || file.Target != c.file.Target:
-		return refuse.New(restart, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)
+		return refuse.New(table.StartOver, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)
 	case file.Stream != c.file.Stream:
 		return refuse.New("changes may have been missed: "+table.StartOver,
 			"the checkpoint %q belongs to a stream that was since disabled", c.path)
@@ -161,8 +200,15 @@ func (c *checkpoint) load() error {
 		c.file.Shards = file.Shards
 	}
 	c.file.Started = file.Started
-	c.resumed = true
+	c.resumed, c.unquiet = true, !file.Quiet
 	return nil
+}
+
+// quiet records that the run ends with no write under way.
+func (c *checkpoint) quiet() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.file.Quiet, c.dirty = true, true
 }
 
 // stale tells whether a shard, or the whole stream, is applied only up to a time of which records may have been trimmed unseen. For

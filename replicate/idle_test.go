@@ -3,13 +3,16 @@ package replicate
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"reseal/internal/batch"
+	"reseal/internal/call"
 	"reseal/internal/capacity"
 
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
@@ -212,4 +215,36 @@ func TestLagIsTheAgeOfWhatWasAppliedLast(t *testing.T) {
 	if p := a.progress(); p.Lag.Round(time.Second) != time.Minute || p.Records != 3 {
 		t.Errorf("progress is %+v", p)
 	}
+}
+
+// A run that was killed may have had a write under way, of which its checkpoint tells nothing: the next one isn't done before that one
+// can't be carried out any more. After a run that ended there is nothing to wait for.
+func TestNotIdleSoonAfterAKill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, s := newMemory(), newFake(nil)
+		s.add("a", "")
+		s.modified("a", "k", "1")
+		o := m.options(s)
+		o.UntilIdle, o.Checkpoint = time.Second, filepath.Join(t.TempDir(), "c")
+		run := func(restart bool) time.Duration {
+			t.Helper()
+			start := time.Now()
+			o.Restart = restart
+			if _, err := Run(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(start)
+		}
+		lifetime := (call.Policy{}).Lifetime()
+		if spent := run(false) + run(false) + run(true); spent >= lifetime {
+			t.Errorf("three runs that ended took %s", spent)
+		}
+		for _, restart := range []bool{false, true} {
+			changeCheckpoint(t, o.Checkpoint, func(c *checkpointFile) { c.Quiet = false }) // as it is while a run goes on
+			if spent := run(restart); spent < lifetime {
+				t.Errorf("after a kill (restart %v) it was done in %s", restart, spent)
+			}
+		}
+	})
 }

@@ -41,6 +41,8 @@ type patience struct {
 	shard  string // "": the listing
 	since  time.Time
 	pause  time.Duration
+
+	missing time.Time // since when every failure says that there is no such table
 }
 
 func (t *tailer) patience(shard string) *patience { return &patience{tailer: t, shard: shard} }
@@ -53,7 +55,7 @@ func (p *patience) succeeded() {
 	if p.since.IsZero() {
 		return
 	}
-	p.since, p.pause = time.Time{}, 0
+	p.since, p.pause, p.missing = time.Time{}, 0, time.Time{}
 	p.tailer.mu.Lock()
 	defer p.tailer.mu.Unlock()
 	delete(p.tailer.troubles, p.shard)
@@ -70,6 +72,11 @@ func (p *patience) again(ctx context.Context, err error) error {
 	now := time.Now()
 	if p.since.IsZero() {
 		p.since = now
+	}
+	if !isMissing(err) {
+		p.missing = time.Time{}
+	} else if p.missing.IsZero() {
+		p.missing = now
 	}
 	p.pause = min(pauseMost, max(2*p.pause, p.tailer.poll()))
 	end := p.end(err)
@@ -89,7 +96,7 @@ func (p *patience) end(err error) time.Time {
 	case o.GiveUp > 0:
 		return p.since.Add(o.GiveUp)
 	case isMissing(err):
-		return p.since.Add(call.DefaultGiveUp)
+		return p.missing.Add(call.DefaultGiveUp)
 	case o.UntilIdle > 0 && call.Classify(err) == call.Throttled:
 		return p.since.Add(call.DefaultGiveUpSlowed)
 	case o.UntilIdle > 0:
@@ -137,7 +144,7 @@ func isFinal(err error) bool {
 	var invalid smithy.InvalidParamsError
 	var serialization *smithy.SerializationError
 	var api smithy.APIError
-	return errors.As(err, &invalid) || errors.As(err, &serialization) || isValidation(err) ||
+	return errors.As(err, &invalid) || errors.As(err, &serialization) || call.ItemRefused(err) ||
 		(errors.As(err, &api) && api.ErrorCode() == "SerializationException")
 }
 

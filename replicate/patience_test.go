@@ -57,6 +57,16 @@ func TestOutagesPass(t *testing.T) {
 				return nil
 			}
 		}},
+		{"at last the table seems to be missing", func(m *memory, _ *fakeStream, during time.Duration) {
+			start, once := time.Now(), sync.Once{}
+			m.write = func(int) (err error) {
+				if time.Since(start) < during {
+					return errDenied
+				}
+				once.Do(func() { err = errGone })
+				return err
+			}
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -147,7 +157,10 @@ func TestFinalErrors(t *testing.T) {
 			t.Errorf("%v would be repeated", err)
 		}
 	}
-	for _, err := range []error{errLost, errDenied, errServer, errLimit, errExpired, answerOf(400, &smithy.GenericAPIError{Code: "ExpiredTokenException"})} {
+	for _, err := range []error{
+		errLost, errDenied, errServer, errLimit, errExpired, answerOf(400, &smithy.GenericAPIError{Code: "ExpiredTokenException"}),
+		answerOf(400, &smithy.GenericAPIError{Code: "ValidationException", Message: "KMS key disabled error: of the target"}),
+	} {
 		if isFinal(err) {
 			t.Errorf("%v would not be repeated", err)
 		}
@@ -289,4 +302,31 @@ func TestTablesThatCanNotBeDescribed(t *testing.T) {
 			t.Errorf("told %t, error is %v", told, err)
 		}
 	})
+}
+
+// A shard that was empty so far is not read from its oldest record on after a day of failures: that may lie behind what was trimmed.
+func TestEmptyShardAfterADayOfFailures(t *testing.T) {
+	t.Parallel()
+	for _, outage := range []time.Duration{20 * time.Hour, 30 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			m, s := newMemory(), newFake(nil)
+			s.add("a", "")
+			var begun time.Time
+			s.before = func(_ context.Context, op, _ string) error {
+				switch {
+				case op != "GetRecords":
+				case begun.IsZero():
+					begun = time.Now()
+				case time.Since(begun) < outage:
+					return errExpired
+				}
+				return nil
+			}
+			o := m.options(s)
+			o.UntilIdle, o.GiveUp = 10*time.Second, 40*time.Hour
+			if _, err := Run(t.Context(), o); errors.Is(err, ErrTrimmed) != (outage > retention) || outage < retention && err != nil {
+				t.Errorf("after %s: %v", outage, err)
+			}
+		})
+	}
 }

@@ -406,3 +406,32 @@ func TestSourcePutRightLater(t *testing.T) {
 		})
 	}
 }
+
+// What was written ahead of its turn is left out only up to there: when the page that holds it fails behind it, what the item becomes
+// after that is applied all the same.
+func TestItemsPutRightOnePageAfterTheOther(t *testing.T) {
+	t.Parallel()
+	f := poisoned(t)
+	s := newFake(f)
+	s.limit = 3
+	s.add("a", "")
+	bad := func(id string) {
+		s.record("a", streamtypes.OperationTypeModify, id, "bad")
+		s.change("a", func(shard *fakeShard) {
+			shard.records[len(shard.records)-1].Dynamodb.NewImage["g"] = &streamtypes.AttributeValueMemberS{Value: "no number"}
+		})
+	}
+	bad("one")
+	s.put("a", "x", "1")
+	s.put("a", "y", "1")
+
+	s.put("a", "one", "right") // the first item is right again, and then the next one is refused
+	bad("two")
+	s.put("a", "z", "1")
+
+	s.put("a", "two", "right")
+	s.put("a", "one", "newest")
+	s.put("a", "two", "newest")
+	f.run(s.options())
+	f.wantSame()
+}

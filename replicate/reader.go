@@ -143,6 +143,9 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &position.Start
 	case r.latest:
 		in.ShardIteratorType = types.ShardIteratorTypeLatest
+	case time.Since(position.asOf()) >= retention:
+		// Nothing of the shard is applied, and nothing was read for so long: the oldest record that there is may lie behind a gap.
+		return nil, fmt.Errorf("get iterator of shard %s: nothing of it was read since %s: %w", r.shard, position.asOf().Format(time.RFC3339), ErrTrimmed)
 	default:
 		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
 	}

@@ -136,6 +136,9 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	stop := ticker.Report(progressInterval, options.Progress, t.progress)
 	err = t.follow(ctx)
 	stop()
+	if !t.mayWriteLate() {
+		t.position.quiet()
+	}
 	return t.result(), errors.Join(err, t.position.save())
 }
 
@@ -164,7 +167,9 @@ func prepare(ctx context.Context, o Options) (*tailer, error) {
 		}
 		return nil, refuse.Because(err, "allow dynamodb:DescribeStream, GetShardIterator and GetRecords on it, and check the network", "the stream of the source table %q can't be listed (%s)", pair.Source.Name, err)
 	}
-	t.position, err = openCheckpoint(o, pair)
+	if t.position, err = openCheckpoint(o, pair); err == nil && t.position.unquiet {
+		t.wroteUncertain()
+	}
 	return t, err
 }
 

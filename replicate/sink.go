@@ -84,9 +84,9 @@ func (r *reader) writeUntilFailure(ctx context.Context, records []Record) (int, 
 		r.trouble.succeeded()
 	}
 	t.applied(r.shard, counts, made)
+	t.ahead.forget(reached, applied)
 	if err != nil {
 		return applied, fmt.Errorf("replicate shard %s: %w", r.shard, err)
 	}
-	t.ahead.forget(reached)
 	return applied, nil
 }

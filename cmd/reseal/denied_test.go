@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"reseal/internal/test/contract"
 	"reseal/internal/test/testkit"
 )
 
@@ -105,6 +106,7 @@ func TestDenials(t *testing.T) {
 // the environment, so that nothing but its name can tell what it is.
 func TestWrongTable(t *testing.T) {
 	t.Parallel()
+	testkit.BadAnswers(t, "the endpoint answers whatever is asked with a table", contract.Member)
 	const endpoint = "http://dynamodb.cn-north-1.amazonaws.com.cn"
 	arn := func(account, name string) string {
 		return "arn:aws-cn:dynamodb:cn-north-1:" + account + ":table/" + name

@@ -74,12 +74,12 @@ func TestSecrets(t *testing.T) {
 		"replicate, write not allowed": {replicate, "BatchWriteItem", 1, 400, "AccessDeniedException", 3},
 		"replicate, records":           {replicate, "GetRecords", 1, 400, "ValidationException", 3},
 		"replicate, iterator":          {replicate, "GetShardIterator", 1, 400, "ValidationException", 3},
-		"replicate, stream":            {replicate, "DescribeStream", 1, 400, "InvalidSignatureException", 3},
+		"replicate, stream":            {replicate, "DescribeStream", 1, 400, "InvalidSignatureException", 2},
 		"verify":                       {args: verify, want: 1},
 		"verify, scan":                 {verify, "Scan", 2, 400, "ValidationException", 3},
 		"verify, get":                  {verify, "BatchGetItem", 1, 400, "ValidationException", 3},
 		"verify, configuration":        {verify, "ListTagsOfResource", 1, 400, "ValidationException", 1},
-		"repair, write":                {repair, "BatchWriteItem", 1, 400, "ValidationException", 3},
+		"repair, write":                {repair, "BatchWriteItem", 1, 400, "ValidationException", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

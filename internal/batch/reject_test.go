@@ -214,3 +214,21 @@ func TestWriteReservesForIndexes(t *testing.T) {
 		t.Errorf("%g units", used)
 	}
 }
+
+// The table's key that can't be used is no item's fault: nothing is rejected for it.
+func TestWriteRejectsNothingForTheTablesKey(t *testing.T) {
+	k := newKit(t)
+	k.proxy.Use(func(x *testkit.Exchange) *testkit.Response {
+		if x.Op != write {
+			return nil
+		}
+		return testkit.Fail(400, "com.amazon.coral.validate#ValidationException", "KMS key disabled error: com.amazonaws.services.kms.model.DisabledException")
+	})
+	k.writer.Reject = func(op batch.Op, _ error) error {
+		t.Errorf("%v is rejected", op.Key)
+		return nil
+	}
+	if _, err := k.writer.Write(t.Context(), puts(t, 2, "v")); err == nil || k.proxy.Count(write) != 1 {
+		t.Errorf("error %v, %d requests", err, k.proxy.Count(write))
+	}
+}

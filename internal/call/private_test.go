@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"reseal/internal/call"
+	"reseal/internal/test/contract"
 	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -14,6 +15,7 @@ import (
 )
 
 func TestPrivate(t *testing.T) {
+	testkit.BadAnswers(t, "a code that a later service may have", contract.Exception)
 	const secret = "TOP-SECRET"
 	proxy := testkit.NewProxy(t, testkit.Engine(t))
 	for _, code := range []string{"ValidationException", "AccessDeniedException", "ResourceNotFoundException", "SomethingNewException"} {

@@ -61,7 +61,7 @@ func (i Info) Again(ctx context.Context, api DescribeAPI) (Info, error) {
 		return Info{}, fmt.Errorf("%w: %s is being deleted", ErrChanged, called(now.Side, now.Name))
 	}
 	if before, after := i.Identity(), now.Identity(); before != after {
-		return Info{}, fmt.Errorf("%w: %s was %s, and is now %s: start all over, with a new checkpoint", ErrChanged, called(now.Side, now.Name), before, after)
+		return Info{}, fmt.Errorf("%w: %s was %s, and is now %s: start all over: %s", ErrChanged, called(now.Side, now.Name), before, after, StartOver)
 	}
 	return now, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"reseal/cmd/internal/torture/overlay"
+	"reseal/internal/test/contract"
 	"reseal/internal/test/testkit"
 	"reseal/internal/test/traffic"
 
@@ -277,6 +278,8 @@ func TestLive(t *testing.T) {
 	if testkit.EngineName() != testkit.Dynoxide {
 		t.Skip("the stream is dealt out from an engine whose streams have one shard")
 	}
+	testkit.BadRequests(t, "the shards that the stream is dealt out to have short names", contract.Length)
+	testkit.BadAnswers(t, "so they are in answers, and a throttled read of them has the code of a table", contract.Length, contract.Exception)
 	all := newTally()
 	start := time.Now()
 	eachRun(t, "live", 3, func(t *testing.T, seed uint64) {
