@@ -163,7 +163,7 @@ func (s *streams) DescribeStream(ctx context.Context, in *dynamodbstreams.Descri
 				one.ParentShardId = &view.parent
 			}
 			if view.closed {
-				one.SequenceNumberRange.EndingSequenceNumber = aws.String(sequenceNumber(1e9))
+				one.SequenceNumberRange.EndingSequenceNumber = &view.end
 			}
 			answer.Shards = append(answer.Shards, one)
 		}
@@ -183,6 +183,7 @@ func (s *streams) GetShardIterator(ctx context.Context, in *dynamodbstreams.GetS
 	if err != nil {
 		return nil, err
 	}
+	s.p.w.knows(*in.ShardId)
 	var at int
 	var failure error
 	err = s.p.send(ctx, "GetShardIterator", func(random *rand.Rand) {
@@ -203,7 +204,6 @@ func (s *streams) GetShardIterator(ctx context.Context, in *dynamodbstreams.GetS
 		s.p.w.t.Error(failure)
 		return nil, answerOf(400, failure)
 	}
-	s.p.w.knows(*in.ShardId)
 	return &dynamodbstreams.GetShardIteratorOutput{ShardIterator: aws.String(iterator(*in.ShardId, at, false))}, nil
 }
 
