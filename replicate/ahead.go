@@ -107,6 +107,9 @@ func (r *reader) searchChildren(ctx context.Context, shards listing, key item.Ke
 // searchShard looks through one shard. It tells whether the shard is at its end, and whether a record was written.
 func (r *reader) searchShard(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput, key item.Key) (ended, done bool, err error) {
 	out, err := r.getIterator(ctx, in)
+	if isGone(err) { // so new that not every part of the service has heard of it, perhaps: there is nothing to be had at present
+		return false, false, nil
+	}
 	if err != nil {
 		return false, false, trimmed(err)
 	}
@@ -114,6 +117,9 @@ func (r *reader) searchShard(ctx context.Context, in *dynamodbstreams.GetShardIt
 	iterator := out.ShardIterator
 	for empty := 0; iterator != nil && empty < mostEmpty; {
 		found, err := r.read(ctx, iterator)
+		if isGone(err) {
+			return false, false, nil
+		}
 		if err != nil {
 			return false, false, err
 		}

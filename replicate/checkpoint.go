@@ -47,6 +47,8 @@ type shardPosition struct {
 	Start  string    `json:"start,omitempty"`  // until a record is applied, begin at this sequence number; "": with the oldest that there is
 	Latest bool      `json:"latest,omitempty"` // it was begun with LATEST: what its parents held is not wanted
 	Late   bool      `json:"late,omitempty"`   // it was listed only after a child was begun: with its first record those begin again
+	Parent string    `json:"parent,omitempty"` // as the shard was listed
+	First  string    `json:"first,omitempty"`  // likewise its StartingSequenceNumber; "": it was not noted
 	AsOf   time.Time `json:"as_of,omitzero"`   // what is needed of the shard and was made before is applied; zero: ReadAt
 }
 

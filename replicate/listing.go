@@ -25,11 +25,19 @@ type listing struct {
 	disabled bool            // the stream gets no more records
 }
 
+func newListing() listing {
+	return listing{at: time.Now(), parents: map[string]string{}, starts: map[string]string{}, hasChild: map[string]bool{}, closed: map[string]bool{}}
+}
+
+// put adds a shard.
+func (l *listing) put(shard, parent, start string, isClosed bool) {
+	l.parents[shard], l.starts[shard], l.closed[shard] = parent, start, isClosed
+	l.hasChild[parent] = true
+}
+
 // list lists all shards, page by page.
 func (t *tailer) list(ctx context.Context) (listing, error) {
-	shards := listing{
-		at: time.Now(), parents: map[string]string{}, starts: map[string]string{}, hasChild: map[string]bool{}, closed: map[string]bool{},
-	}
+	shards := newListing()
 	in := &dynamodbstreams.DescribeStreamInput{StreamArn: &t.stream}
 	for {
 		var out *dynamodbstreams.DescribeStreamOutput
@@ -57,13 +65,11 @@ func (t *tailer) list(ctx context.Context) (listing, error) {
 func (l *listing) add(page *types.StreamDescription) {
 	l.disabled = page.StreamStatus == types.StreamStatusDisabled
 	for _, shard := range page.Shards {
-		id, parent := aws.ToString(shard.ShardId), aws.ToString(shard.ParentShardId)
-		l.parents[id] = parent
-		l.hasChild[parent] = true
+		start, isClosed := "", false
 		if numbers := shard.SequenceNumberRange; numbers != nil {
-			l.starts[id] = aws.ToString(numbers.StartingSequenceNumber)
-			l.closed[id] = numbers.EndingSequenceNumber != nil
+			start, isClosed = aws.ToString(numbers.StartingSequenceNumber), numbers.EndingSequenceNumber != nil
 		}
+		l.put(aws.ToString(shard.ShardId), aws.ToString(shard.ParentShardId), start, isClosed)
 	}
 }
 
@@ -73,8 +79,7 @@ func (l *listing) include(earlier listing, wanted func(shard string) bool) {
 		if _, listed := l.parents[shard]; listed || !wanted(shard) {
 			continue
 		}
-		l.parents[shard], l.starts[shard], l.closed[shard] = parent, earlier.starts[shard], earlier.closed[shard]
-		l.hasChild[parent] = true
+		l.put(shard, parent, earlier.starts[shard], earlier.closed[shard])
 	}
 }
 

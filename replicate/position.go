@@ -48,19 +48,24 @@ func (c *checkpoint) begin(shard, parent, start string, latest, late bool) {
 	defer c.mu.Unlock()
 	position, begun := c.file.Shards[shard]
 	before := c.file.Shards[parent]
+	if begun && position.First == "" {
+		position.Parent, position.First = parent, start
+		c.set(shard, position)
+	}
 	exact := (before.Drained && c.continues(before)) || (late && c.isOld())
 	switch {
 	case begun && (position.Sequence != "" || position.Start != "" || position.Latest || !exact):
 		return
 	case begun: // in a run of the first format
 	case before.Drained:
-		position = shardPosition{ReadAt: time.Now().UTC(), AsOf: before.asOf()}
+		position = shardPosition{ReadAt: time.Now().UTC(), AsOf: before.asOf(), Late: late}
 	default:
 		position = shardPosition{ReadAt: time.Now().UTC(), AsOf: c.file.Started, Latest: latest, Late: late}
 	}
 	if exact {
 		position.Start = start
 	}
+	position.Parent, position.First = parent, start
 	c.set(shard, position)
 }
 
@@ -151,8 +156,8 @@ func (c *checkpoint) replay(shard string, starts map[string]string) bool {
 	position.Late = false
 	c.set(shard, position)
 	for child, start := range starts {
-		if _, begun := c.file.Shards[child]; begun {
-			c.set(child, shardPosition{Start: start, ReadAt: time.Now().UTC(), AsOf: position.AsOf})
+		if was, begun := c.file.Shards[child]; begun {
+			c.set(child, shardPosition{Parent: was.Parent, First: was.First, Start: start, ReadAt: time.Now().UTC(), AsOf: position.AsOf})
 		}
 	}
 	return true
@@ -179,6 +184,20 @@ func (c *checkpoint) oldest(shard string) time.Time {
 		return last
 	}
 	return c.file.Started
+}
+
+// listing is the shards that an earlier run has begun, as it found them listed. They count as listed, as those of an earlier listing do: an
+// answer may have holes, and one that is really gone is found out when it is read.
+func (c *checkpoint) listing() listing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	shards := newListing()
+	for shard, position := range c.file.Shards {
+		if position.First != "" {
+			shards.put(shard, position.Parent, position.First, position.Drained)
+		}
+	}
+	return shards
 }
 
 // missing returns a shard that is not drained, not listed and not being read: it had records that nobody will see again.

@@ -150,12 +150,6 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
 	}
 	out, err := r.getIterator(ctx, in)
-	for try := 1; isGone(err) && try < confirmations; try++ {
-		if err := call.Sleep(ctx, 4*r.tailer.poll()); err != nil {
-			return nil, err
-		}
-		out, err = r.getIterator(ctx, in)
-	}
 	switch {
 	case err != nil && r.closed && r.harmless(err):
 		return nil, nil // an open shard would get records that are needed, so there it is an error
@@ -175,7 +169,19 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 	return out.ShardIterator, nil
 }
 
+// getIterator gets an iterator. The service has to say several times that there is no such shard.
 func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
+	for try := 1; ; try++ {
+		if out, err = r.getIteratorOnce(ctx, in); !isGone(err) || try == confirmations {
+			return out, err
+		}
+		if err := call.Sleep(ctx, 4*r.tailer.poll()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (r *reader) getIteratorOnce(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
 	err = r.tailer.read(ctx, func(ctx context.Context) (err error) {
 		out, err = r.tailer.options.Streams.GetShardIterator(ctx, in, onceStreams)
 		return call.Private(err)

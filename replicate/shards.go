@@ -46,7 +46,7 @@ func (t *tailer) coordinate(ctx context.Context, group *errgroup.Group) error {
 	readers := map[string]*reader{}
 	ended := make(chan struct{}, 1)
 	latest := t.options.From == FromLatest && !t.position.resumed
-	shards := t.first
+	shards := t.position.listing()
 	var err error
 	for relist := true; ; {
 		if relist {
@@ -83,7 +83,12 @@ func (t *tailer) begin(ctx context.Context, group *errgroup.Group, shards listin
 	for one := range after {
 		late = late || t.position.known(one)
 	}
-	t.position.begin(shard, shards.parents[shard], shards.starts[shard], latest, late)
+	parent := shards.parents[shard]
+	t.position.begin(shard, parent, shards.starts[shard], latest, late)
+	if late && t.position.known(parent) {
+		// Its parent may have been applied after what follows it: while this one was not listed, nothing told that they belong together.
+		t.position.replay(shard, after)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	r := &reader{
 		tailer: t, shard: shard, latest: latest, closed: shards.closed[shard], after: after,
@@ -103,10 +108,9 @@ func (t *tailer) begin(ctx context.Context, group *errgroup.Group, shards listin
 
 // survey lists the shards and makes sure that none is gone that the checkpoint still needs, and that a parent which isn't listed is
 // really not there: what the service lists is eventually consistent, so it has to say so several times. Shards that were listed
-// before count as listed, until a day after they are drained: if they are gone, their readers learn it from the service. So does that
+// before, in this run or in one that it resumes, count as listed, until a day after they are drained: if they are gone, their readers learn it from the service. So does that
 // of a shard which is being read.
 func (t *tailer) survey(ctx context.Context, before listing, readers map[string]*reader) (listing, error) {
-	isNew := before.parents == nil
 	for try := 1; ; try++ {
 		shards := t.first
 		if t.first.parents == nil {
@@ -116,9 +120,7 @@ func (t *tailer) survey(ctx context.Context, before listing, readers map[string]
 			}
 		}
 		t.first = listing{}
-		if !isNew || try > 1 {
-			shards.include(before, t.position.isRecent)
-		}
+		shards.include(before, t.position.isRecent)
 		missing, is := t.position.missing(shards, readers)
 		orphan, isOrphan := t.orphan(shards)
 		switch {
