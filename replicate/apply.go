@@ -117,7 +117,7 @@ type application struct {
 // write writes the ops, in batches, until one fails.
 func (a *application) write(ctx context.Context, ops []batch.Op) {
 	batches := a.writer.Split(ops)
-	if a.again && len(batches) > 1 {
+	if a.again && len(ops) > 1 {
 		a.writeBatch(ctx, ops[:1])
 		batches = a.writer.Split(ops[1:])
 	}

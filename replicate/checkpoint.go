@@ -184,7 +184,7 @@ func (c *checkpoint) load() error {
 	}
 	switch {
 	case err != nil:
-		return refuse.Because(err, restart+"; if what it had not applied may be more than 24 hours old, seed again with --restart, and then verify --repair",
+		return refuse.Because(err, restart+"; if what it had not applied may be more than 24 hours old, seed again with --restart, and then run verify --repair",
 			"the checkpoint %q is damaged or not one of a replication (%s)", c.path, err)
 	case file.Source.ARN != c.file.Source.ARN || file.Target.ARN != c.file.Target.ARN:
 		return refuse.New(elsewhere, "the checkpoint %q belongs to other tables: from %s to %s", c.path, file.Source, file.Target)

@@ -161,7 +161,7 @@ func (t *tailer) look(ctx context.Context) error {
 		return nil
 	}
 	t.looked = time.Now()
-	err := t.pair.Recheck(ctx, t.options.Source, t.options.Target, false)
+	err := t.recheck(ctx, false)
 	if ctx.Err() != nil || errors.Is(err, table.ErrChanged) {
 		return err
 	}
@@ -174,11 +174,23 @@ func (t *tailer) look(ctx context.Context) error {
 	return nil
 }
 
+// recheck describes both tables again; twice, before it says that one has changed: DescribeTable is eventually consistent (API reference).
+func (t *tailer) recheck(ctx context.Context, stream bool) error {
+	err := t.pair.Recheck(ctx, t.options.Source, t.options.Target, stream)
+	if !errors.Is(err, table.ErrChanged) {
+		return err
+	}
+	if err := call.Sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	return t.pair.Recheck(ctx, t.options.Source, t.options.Target, stream)
+}
+
 // confirm describes both tables and the stream again, before the replication says that it is done.
 func (t *tailer) confirm(ctx context.Context) error {
 	p := t.patience("")
 	for {
-		err := t.pair.Recheck(ctx, t.options.Source, t.options.Target, true)
+		err := t.recheck(ctx, true)
 		if err == nil {
 			p.succeeded()
 			return nil

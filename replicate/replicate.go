@@ -89,7 +89,7 @@ type Result struct {
 }
 
 // ErrTrimmed says that the stream no longer holds the records that come next: they were made more than 24 hours ago. The target
-// may lack changes; only a new seed brings it in line.
+// may lack changes; only a new seed brings it in line, and for deletes only verify --repair.
 var ErrTrimmed = errors.New("the stream no longer reaches back to the position needed: " + table.StartOver)
 
 // ErrDisabled says that the source's stream was disabled meanwhile. What it holds is applied, what the source changed since is not.

@@ -61,7 +61,11 @@ func (i Info) Again(ctx context.Context, api DescribeAPI) (Info, error) {
 		return Info{}, fmt.Errorf("%w: %s is being deleted", ErrChanged, called(now.Side, now.Name))
 	}
 	if before, after := i.Identity(), now.Identity(); before != after {
-		return Info{}, fmt.Errorf("%w: %s was %s, and is now %s: start all over: %s", ErrChanged, called(now.Side, now.Name), before, after, StartOver)
+		remedy := "" // the checkpoints are kept: that of a seed knows which writes were under way
+		if i.Side != OnlyTable {
+			remedy = ": " + StartOver
+		}
+		return Info{}, fmt.Errorf("%w: %s was %s, and is now %s: start all over%s", ErrChanged, called(now.Side, now.Name), before, after, remedy)
 	}
 	return now, nil
 }

@@ -132,8 +132,10 @@ func requests() map[Rule][]requestCase {
 			{ddb + "PutItem", put(`{"M":{"x":{"S":"hush"},"y":{"S":"hush"}}}`), put(`{"M":{"x":{"S":"hush"},"x":{"S":"hush"}}}`), "Item.*.M.*"},
 			{ddb + "PutItem", put(`{"M":{` + repeated(20, `"%d":{"S":""}`) + `}}`), put(`{"M":{` + repeated(20, `"%d":{"S":""}`) + `,"0":{"S":"hush"}}}`), "Item.*.M.*"},
 			{ddb + "PutItem", put(`{"S":""},"w":{"S":""}`), put(`{"S":""},"v":{"S":""}`), "Item.*"},
-			{ddb + "BatchGetItem", `{"RequestItems":{"orders":{"Keys":[{"a":{"S":"x"},"b":{"N":"1"}}]},"other":{"Keys":[{"a":{"S":"x"}}]}}}`,
-				`{"RequestItems":{"other":{"Keys":[{"a":{"S":"y"}}]},"other":{"Keys":[{"a":{"S":"x"}}]}}}`, "RequestItems.*"},
+			{
+				ddb + "BatchGetItem", `{"RequestItems":{"orders":{"Keys":[{"a":{"S":"x"},"b":{"N":"1"}}]},"other":{"Keys":[{"a":{"S":"x"}}]}}}`,
+				`{"RequestItems":{"other":{"Keys":[{"a":{"S":"y"}}]},"other":{"Keys":[{"a":{"S":"x"}}]}}}`, "RequestItems.*",
+			},
 		},
 		Type: {
 			{ddb + "Scan", `{"TableName":"orders","Limit":1}`, `{"TableName":"orders","Limit":"1"}`, "Limit"},
@@ -219,14 +221,18 @@ func requests() map[Rule][]requestCase {
 		Key: {
 			{ddb + "PutItem", put(`{"S":"hush"}`), `{"TableName":"orders","Item":{"a":{"S":"hush"}}}`, "Item"},
 			{ddb + "GetItem", get(`{"a":{"S":"x"},"b":{"N":"1"}}`), get(`{"a":{"S":"x"},"b":{"S":"1"}}`), "Key"},
-			{ddb + "DeleteItem", strings.Replace(get(`{"a":{"S":"x"},"b":{"N":"1"}}`), "orders", "arn:aws:dynamodb:us-east-1:000000000000:table/orders", 1),
-				strings.Replace(get(`{"b":{"N":"1"}}`), "orders", "arn:aws:dynamodb:us-east-1:000000000000:table/orders", 1), "Key"},
+			{
+				ddb + "DeleteItem", strings.Replace(get(`{"a":{"S":"x"},"b":{"N":"1"}}`), "orders", "arn:aws:dynamodb:us-east-1:000000000000:table/orders", 1),
+				strings.Replace(get(`{"b":{"N":"1"}}`), "orders", "arn:aws:dynamodb:us-east-1:000000000000:table/orders", 1), "Key",
+			},
 		},
 		KeyOnly: {
 			{ddb + "GetItem", get(`{"a":{"S":"x"},"b":{"N":"1"}}`), get(`{"a":{"S":"x"},"b":{"N":"1"},"c":{"B":"AA=="}}`), "Key"},
 			{ddb + "Scan", scan(0, 1, `"b":{"N":"1"}`), scan(0, 1, `"b":{"N":"1"},"c":{"B":"AA=="}`), "ExclusiveStartKey"},
-			{ddb + "Query", `{"TableName":"orders","IndexName":"by-c","ExclusiveStartKey":{"a":{"S":"x"},"b":{"N":"1"},"c":{"B":"AA=="}}}`,
-				`{"TableName":"orders","IndexName":"by-c","ExclusiveStartKey":{"a":{"S":"x"},"b":{"N":"1"},"d":{"B":"AA=="}}}`, "ExclusiveStartKey"},
+			{
+				ddb + "Query", `{"TableName":"orders","IndexName":"by-c","ExclusiveStartKey":{"a":{"S":"x"},"b":{"N":"1"},"c":{"B":"AA=="}}}`,
+				`{"TableName":"orders","IndexName":"by-c","ExclusiveStartKey":{"a":{"S":"x"},"b":{"N":"1"},"d":{"B":"AA=="}}}`, "ExclusiveStartKey",
+			},
 		},
 		KeySize: {
 			{ddb + "GetItem", get(`{"a":{"S":"` + text(2048) + `"},"b":{"N":"1"}}`), get(`{"a":{"S":"` + text(2049) + `"},"b":{"N":"1"}}`), "Key"},
@@ -250,10 +256,14 @@ func requests() map[Rule][]requestCase {
 			{streams + "GetRecords", `{"ShardIterator":"i","Limit":1000}`, `{"ShardIterator":"i","Limit":1001}`, ""},
 		},
 		Expression: {
-			{ddb + "Scan", `{"TableName":"orders","FilterExpression":"#n = :v","ExpressionAttributeNames":{"#n":"x"},"ExpressionAttributeValues":{":v":{"S":"hush"}}}`,
-				`{"TableName":"orders","FilterExpression":"#n = :v","ExpressionAttributeNames":{"#n":"x"}}`, ""},
-			{ddb + "Scan", `{"TableName":"orders","ProjectionExpression":"#n","ExpressionAttributeNames":{"#n":"x"}}`,
-				`{"TableName":"orders","ProjectionExpression":"n","ExpressionAttributeNames":{"#n":"x"}}`, ""},
+			{
+				ddb + "Scan", `{"TableName":"orders","FilterExpression":"#n = :v","ExpressionAttributeNames":{"#n":"x"},"ExpressionAttributeValues":{":v":{"S":"hush"}}}`,
+				`{"TableName":"orders","FilterExpression":"#n = :v","ExpressionAttributeNames":{"#n":"x"}}`, "",
+			},
+			{
+				ddb + "Scan", `{"TableName":"orders","ProjectionExpression":"#n","ExpressionAttributeNames":{"#n":"x"}}`,
+				`{"TableName":"orders","ProjectionExpression":"n","ExpressionAttributeNames":{"#n":"x"}}`, "",
+			},
 			{ddb + "Scan", `{"TableName":"orders","ProjectionExpression":"` + text(4096) + `"}`, `{"TableName":"orders","ProjectionExpression":"` + text(4097) + `"}`, ""},
 		},
 		Service: {

@@ -129,7 +129,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "children-again", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
-		from: "c.set(child, shardPosition{Start: start,", to: "_ = (shardPosition{Start: start,",
+		from: "c.set(child, shardPosition{Parent: was.Parent,", to: "_ = (shardPosition{Parent: was.Parent,",
 	},
 	{
 		name: "replicator-confirms", what: "an idle replication doesn't look at the stream again", file: "replicate/shards.go",
@@ -146,5 +146,9 @@ var mutants = []mutant{
 	{
 		name: "full-collection", what: "an item of a full collection is nobody's own fault", file: "internal/call/call.go",
 		from: "\t\"ItemCollectionSizeLimitExceededException\": true,\n", to: "",
+	},
+	{
+		name: "late-below-drained", what: "a shard that is listed late below a drained parent counts as one in time", file: "replicate/position.go",
+		from: "AsOf: before.asOf(), Late: late}", to: "AsOf: before.asOf()}",
 	},
 }
