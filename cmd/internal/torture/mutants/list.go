@@ -100,7 +100,7 @@ var mutants = []mutant{
 		from: "r.options.Target, r.converge.Recheck)", to: "r.options.Target, false)",
 	},
 	{
-		name: "restart-keeps-keys", what: "seed --restart forgets what the killed seed had under way", file: "seed/load.go",
+		name: "restart-keeps-keys", twist: "restarts", what: "seed --restart forgets what the killed seed had under way", file: "seed/load.go",
 		from: "if err := c.inherit(file); err != nil {\n\t\tif !remade", to: "if err := error(nil); err != nil {\n\t\tif !remade",
 	},
 	{
@@ -120,15 +120,15 @@ var mutants = []mutant{
 		from: "len(shards.parents) == 0 || ", to: "",
 	},
 	{
-		name: "child-from-its-start", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "replicate/position.go",
+		name: "child-from-its-start", twist: "trims", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "replicate/position.go",
 		from: "if exact {", to: "if false && exact {",
 	},
 	{
-		name: "late-parent-halts", what: "a parent that is listed late is read beside its children", file: "replicate/shards.go",
+		name: "late-parent-halts", twist: "holes", what: "a parent that is listed late is read beside its children", file: "replicate/shards.go",
 		from: "r.cancel(errHalted)", to: "if true {\n\t\t\tcontinue\n\t\t}\n\t\tr.cancel(errHalted)",
 	},
 	{
-		name: "children-again", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
+		name: "children-again", twist: "holes", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
 		from: "c.set(child, shardPosition{Parent: was.Parent,", to: "_ = (shardPosition{Parent: was.Parent,",
 	},
 	{
@@ -136,19 +136,51 @@ var mutants = []mutant{
 		from: "if err := t.confirm(ctx); err != nil {", to: "if err := ctx.Err(); err != nil {",
 	},
 	{
-		name: "blocked-batch-ends", what: "what comes after a refused item is written, and then again", file: "replicate/apply.go",
+		name: "blocked-batch-ends", twist: "blocked", what: "what comes after a refused item is written, and then again", file: "replicate/apply.go",
 		from: "return fmt.Errorf(\"%w: %w\", ErrPoison, reason)", to: "a.fail([]batch.Op{op}, fmt.Errorf(\"%w: %w\", ErrPoison, reason))\n\t\treturn nil",
 	},
 	{
-		name: "superseded-only", what: "a refused item is passed over, though nothing newer is known of it", file: "replicate/sink.go",
+		name: "superseded-only", twist: "blocked", what: "a refused item is passed over, though nothing newer is known of it", file: "replicate/sink.go",
 		from: "if !superseded {", to: "if false && !superseded {",
 	},
 	{
-		name: "full-collection", what: "an item of a full collection is nobody's own fault", file: "internal/call/call.go",
+		name: "full-collection", twist: "blocked", what: "an item of a full collection is nobody's own fault", file: "internal/call/call.go",
 		from: "\t\"ItemCollectionSizeLimitExceededException\": true,\n", to: "",
 	},
 	{
-		name: "late-below-drained", what: "a shard that is listed late below a drained parent counts as one in time", file: "replicate/position.go",
+		name: "late-below-drained", twist: "holes", what: "a shard that is listed late below a drained parent counts as one in time", file: "replicate/position.go",
 		from: "AsOf: before.asOf(), Late: late}", to: "AsOf: before.asOf()}",
+	},
+	{
+		name: "one-process", twist: "twins", what: "two processes may have one checkpoint", file: "internal/atomicfile/lock.go",
+		from: "if !held {", to: "if false && !held {",
+	},
+	{
+		name: "service-clock", what: "items expire by the machine's clock", file: "internal/call/clock.go",
+		from: "if c.date.IsZero() {\n\t\treturn moment", to: "if true || c.date.IsZero() {\n\t\treturn moment",
+	},
+	{
+		name: "missing-parent", twist: "holes", what: "one listing without a parent is believed", file: "replicate/shards.go",
+		from: "case !is && !isOrphan:", to: "case !is && (true || !isOrphan):",
+	},
+	{
+		name: "earlier-listings", twist: "holes", what: "a resumed replication knows nothing of the shards that were listed before", file: "replicate/shards.go",
+		from: "shards := t.position.listing()", to: "shards := newListing()",
+	},
+	{
+		name: "children-again-at-once", twist: "holes", what: "what comes after a late shard is read again only if that one holds a record", file: "replicate/shards.go",
+		from: "if late && t.position.known(parent) {", to: "if false && late && t.position.known(parent) {",
+	},
+	{
+		name: "trimmed-harmless", twist: "trims", what: "no trimmed record is missed", file: "replicate/reader.go",
+		from: "return isTrimmed(err) && !r.tailer.position.needs(r.shard)", to: "return isTrimmed(err)",
+	},
+	{
+		name: "checkpoint-age", twist: "trims", what: "a replication goes on from a checkpoint of any age", file: "replicate/checkpoint.go",
+		from: "if shard, stale := file.stale(time.Now()); stale {", to: "if shard, stale := file.stale(time.Now()); stale && shard == \"\" {",
+	},
+	{
+		name: "young-shard", what: "one answer that there is no such shard is believed", file: "replicate/reader.go",
+		from: "!isGone(err) || try == confirmations {", to: "true || !isGone(err) || try == confirmations {",
 	},
 }
