@@ -163,7 +163,7 @@ func (s *streams) DescribeStream(ctx context.Context, in *dynamodbstreams.Descri
 				one.ParentShardId = &view.parent
 			}
 			if view.closed {
-				one.SequenceNumberRange.EndingSequenceNumber = aws.String(sequenceNumber(1e9))
+				one.SequenceNumberRange.EndingSequenceNumber = &view.end
 			}
 			answer.Shards = append(answer.Shards, one)
 		}

@@ -124,6 +124,8 @@ type environment struct {
 	handler *replicate.Handler
 	crashes int
 	blocked int // deliveries in a row that were not done
+
+	hasQueue bool // for what the target refuses
 }
 
 // invoke has the handler take records and returns how many of them are done.
@@ -134,8 +136,10 @@ func (e *environment) invoke(records []entry[change]) int {
 	defer cancel()
 	if e.p == nil {
 		e.p = w.newProcess(replicator, "")
+		options := w.handlerOptions()
+		e.hasQueue = options.Poison != nil
 		var err error
-		if e.handler, err = replicate.NewHandler(ctx, e.p.open(w.target), "target", slog.New(slog.NewTextHandler(io.Discard, nil)), w.handlerOptions()); err != nil {
+		if e.handler, err = replicate.NewHandler(ctx, e.p.open(w.target), "target", slog.New(slog.NewTextHandler(io.Discard, nil)), options); err != nil {
 			w.t.Error(err)
 			return 0
 		}

@@ -97,10 +97,10 @@ func (w *simWorld) makeStreamAnew() {
 type holes struct {
 	mu    sync.Mutex
 	left  map[string]int  // listings from which a shard is still to be missing
-	known map[string]bool // shards that were read
+	known map[string]bool // shards that somebody has begun to read
 }
 
-// knows is told that a shard was read.
+// knows is told that somebody begins to read a shard.
 func (w *simWorld) knows(shard string) {
 	w.holes.mu.Lock()
 	defer w.holes.mu.Unlock()
@@ -111,7 +111,7 @@ func (w *simWorld) knows(shard string) {
 }
 
 // hidden tells which shards are missing from a page of a listing; begins: its first one. A shard is missing from up to two listings in a
-// row, or, if it was never read, from up to six. After the application has stopped, two are the most: a tailer that is to end when
+// row, or, if nobody has begun to read it, from up to six. After the application has stopped, two are the most: a tailer that is to end when
 // the stream is idle can't know of a shard that nobody tells it of.
 func (w *simWorld) hidden(s *simStream, begins bool) map[string]bool {
 	if w.plan.twist != listingHoles {

@@ -42,3 +42,25 @@ func (w *simWorld) downFor(down time.Duration, n int) {
 	}
 	time.Sleep(between(random, 0, down/4))
 }
+
+// seedAtFirst seeds. A seed that is to wait is ended soon.
+func (w *simWorld) seedAtFirst() {
+	if !w.plan.seedWaits {
+		w.seed()
+		return
+	}
+	random := dice(w.plan.seed, "seed that waits", 0)
+	p, how := w.newProcess(seeder, w.checkpoint(seeder)), oneOf(random, killed, stopped)
+	if how == killed {
+		p.killAfter(1 + random.IntN(25))
+	}
+	w.once(p, how, between(random, 0, 25*time.Second), w.copyAll)
+}
+
+// seedAtLast has a seed that waits go on: beside a replicator that has fallen behind, or that finds out what it has missed.
+func (w *simWorld) seedAtLast() {
+	if w.plan.seedWaits && w.ctx.Err() == nil {
+		w.count("seed that has waited")
+		w.seed()
+	}
+}

@@ -53,6 +53,7 @@ type plan struct {
 	twist        twist
 	expiry       expiry
 	deadLetters  bool // the replicator hands on what the target refuses
+	seedWaits    bool // a seed that was ended goes on after the replicator's downtimes only
 }
 
 // newPlan draws a plan: 10 to 130 keys, up to a minute of writes.
@@ -247,7 +248,7 @@ func (w *simWorld) run() {
 	var all, replicating sync.WaitGroup
 	all.Go(func() { w.write(start) })
 	all.Go(func() { w.splitShards(start) })
-	all.Go(func() { time.Sleep(w.plan.starts[seeder]); w.seed() })
+	all.Go(func() { time.Sleep(w.plan.starts[seeder]); w.seedAtFirst() })
 	if chance(dice(w.plan.seed, "verify beside", 0), 0.5) {
 		all.Go(func() { time.Sleep(w.plan.starts[live]); w.verifyBeside() })
 	}
@@ -357,20 +358,20 @@ func (w *simWorld) checkpoint(role string) string {
 	return filepath.Join(folder, "checkpoint")
 }
 
-func (w *simWorld) seed() {
-	file := w.checkpoint(seeder)
-	w.keep(seeder, file, true, func(ctx context.Context, p *process) error {
-		options := seed.Options{
-			Source: p.open(w.source), SourceTable: "source", Target: p.open(w.target), TargetTable: "target",
-			Segments: w.plan.segments, Checkpoint: file, Restart: p.restart,
-		}
-		if w.plan.twist == blockedItems {
-			options.Reject = w.rejected
-		}
-		result, err := seed.Run(ctx, options)
-		w.tally.add("items rewritten by seeds", int(result.ItemsRewritten))
-		return err
-	})
+func (w *simWorld) seed() { w.keep(seeder, w.checkpoint(seeder), true, w.copyAll) }
+
+// copyAll is one run of the seed.
+func (w *simWorld) copyAll(ctx context.Context, p *process) error {
+	options := seed.Options{
+		Source: p.open(w.source), SourceTable: "source", Target: p.open(w.target), TargetTable: "target",
+		Segments: w.plan.segments, Checkpoint: p.checkpoint, Restart: p.restart,
+	}
+	if w.plan.twist == blockedItems {
+		options.Reject = w.rejected
+	}
+	result, err := seed.Run(ctx, options)
+	w.tally.add("items rewritten by seeds", int(result.ItemsRewritten))
+	return err
 }
 
 // replication is what applies the stream.
@@ -393,7 +394,10 @@ func (w *simWorld) startReplication(running *sync.WaitGroup) replication {
 func (w *simWorld) replicate(follow context.Context) {
 	w.keep(replicator, w.checkpoint(replicator), true, w.tail(0, follow))
 	w.downtimes()
+	var late sync.WaitGroup
+	late.Go(w.seedAtLast)
 	w.drain()
+	late.Wait()
 }
 
 // drain runs the tailer until the stream is idle.

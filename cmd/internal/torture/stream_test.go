@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -29,7 +31,7 @@ type shard[R any] struct {
 	records    []entry[R]
 	closed     bool
 	listed     time.Time // since when it is listed
-	start      string    // its StartingSequenceNumber
+	start, end string    // its StartingSequenceNumber and EndingSequenceNumber, between which its records are; no record need have them
 	ended      time.Time // when it was closed
 }
 
@@ -61,8 +63,13 @@ func (s *stream[R]) open(n int, now time.Time) {
 
 func (s *stream[R]) add(parent string, from, to uint64, listed time.Time) {
 	s.shards = append(s.shards, &shard[R]{
-		id: fmt.Sprintf("%sshard-%03d", s.prefix, len(s.shards)), parent: parent, from: from, to: to, listed: listed, start: s.last,
+		id: fmt.Sprintf("%sshard-%03d", s.prefix, len(s.shards)), parent: parent, from: from, to: to, listed: listed, start: after(s.last),
 	})
+}
+
+// shut closes a shard. The caller holds mu, or is alone.
+func (s *stream[R]) shut(one *shard[R], now time.Time) {
+	one.closed, one.ended, one.end = true, now, max(one.start, s.last)
 }
 
 // close closes all shards: the stream is disabled.
@@ -71,7 +78,7 @@ func (s *stream[R]) close(now time.Time) {
 	defer s.mu.Unlock()
 	for _, one := range s.shards {
 		if !one.closed {
-			one.closed, one.ended = true, now
+			s.shut(one, now)
 		}
 	}
 }
@@ -121,7 +128,7 @@ func (s *stream[R]) split(random *rand.Rand, listed time.Time) {
 		}
 	}
 	one := open[random.IntN(len(open))]
-	one.closed, one.ended = true, listed
+	s.shut(one, listed)
 	if newest := s.shards[len(s.shards)-1].listed; listed.Before(newest) {
 		listed = newest
 	}
@@ -136,8 +143,8 @@ func (s *stream[R]) split(random *rand.Rand, listed time.Time) {
 
 // shardView is a shard as DescribeStream shows it.
 type shardView struct {
-	id, parent, start string
-	closed            bool
+	id, parent, start, end string
+	closed                 bool
 }
 
 // list returns the shards that are listed now, after the one with the given id ("": from the first on), most of them at a time,
@@ -152,7 +159,7 @@ func (s *stream[R]) list(now time.Time, after string, most int) (views []shardVi
 		if len(views) == most {
 			return views, true
 		}
-		views = append(views, shardView{one.id, one.parent, one.start, one.closed})
+		views = append(views, shardView{one.id, one.parent, one.start, one.end, one.closed})
 	}
 	return views, false
 }
@@ -250,3 +257,12 @@ func parseIterator(iterator string) (shard string, index int, full bool, err err
 
 // sequenceNumber is the text of the n-th record's, in the order of numbers.
 func sequenceNumber(n int) string { return fmt.Sprintf("%021d", n) }
+
+// after is the next sequence number.
+func after(sequence string) string {
+	n, err := strconv.Atoi(strings.TrimLeft(sequence, "0"))
+	if err != nil {
+		n = 0 // there was none yet
+	}
+	return sequenceNumber(n + 1)
+}

@@ -54,6 +54,7 @@ func (pl *plan) drawTwist() {
 		pl.mostTroubles, pl.lossy = 6, chance(random, 0.7)
 	case trims, listingHoles, twins:
 		pl.asLambda = false // its mapping is the service's
+		pl.seedWaits = pl.twist == trims && chance(random, 0.5)
 	case blockedItems:
 		pl.blockItems()
 	case timeToLive:

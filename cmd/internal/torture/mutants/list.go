@@ -163,4 +163,24 @@ var mutants = []mutant{
 		name: "late-below-drained", twist: "holes", what: "a shard that is listed late below a drained parent counts as one in time", file: "replicate/position.go",
 		from: "AsOf: before.asOf(), Late: late}", to: "AsOf: before.asOf()}",
 	},
+	{
+		name: "earlier-listings", twist: "holes", what: "a resumed replication knows nothing of the shards that were listed before", file: "replicate/shards.go",
+		from: "shards := t.position.listing()", to: "shards := newListing()",
+	},
+	{
+		name: "children-again-at-once", twist: "holes", what: "what comes after a late shard is read again only if that one holds a record", file: "replicate/shards.go",
+		from: "if late && t.position.known(parent) {", to: "if false && late && t.position.known(parent) {",
+	},
+	{
+		name: "trimmed-harmless", twist: "trims", what: "no trimmed record is missed", file: "replicate/reader.go",
+		from: "return isTrimmed(err) && !r.tailer.position.needs(r.shard)", to: "return isTrimmed(err)",
+	},
+	{
+		name: "checkpoint-age", twist: "trims", what: "a replication goes on from a checkpoint of any age", file: "replicate/checkpoint.go",
+		from: "if shard, stale := file.stale(time.Now()); stale {", to: "if shard, stale := file.stale(time.Now()); stale && shard == \"\" {",
+	},
+	{
+		name: "young-shard", what: "one answer that there is no such shard is believed", file: "replicate/reader.go",
+		from: "!isGone(err) || try == confirmations {", to: "true || !isGone(err) || try == confirmations {",
+	},
 }

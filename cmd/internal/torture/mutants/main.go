@@ -4,6 +4,9 @@
 //
 //	go run ./cmd/internal/torture/mutants [-runs 50] [-seed 1] [name ...]
 //
+// A mutant of a feature that only one of the torture's twists needs is hunted in runs that all have this twist: of those that are drawn,
+// one in eighteen has it.
+//
 // It prints in which run each mutant was found, and in how many replays of that run again, and ends with status 1 if one was not found,
 // if one can't be made any more because the source has changed, or if the torture fails without any.
 package main
@@ -28,7 +31,7 @@ type mutant struct {
 	name, what string
 	file       string
 	from, to   string
-	twist      string // of the runs that are played; "": half of them have one of all (see twist_test.go)
+	twist      string // of all runs; "": it is drawn
 }
 
 func main() {
@@ -48,7 +51,7 @@ func run(runs int, seed uint64, names []string) error {
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	if len(names) == 0 {
-		at, output, err := torture(folder, "", "", runs, seed)
+		at, output, err := torture(folder, "", runs, seed, "")
 		if err != nil || at > 0 {
 			return fmt.Errorf("the torture fails without a mutant, in run %d: %w\n%s", at, err, output)
 		}
@@ -76,7 +79,7 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	at, output, err := torture(folder, overlaid, m.twist, runs, seed)
+	at, output, err := torture(folder, overlaid, runs, seed, m.twist)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w\n%s", err, output)
@@ -85,14 +88,22 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 	}
 	spent, again := time.Since(start), 0
 	for range replays {
-		failed, output, err := play(folder, m.twist, 1, seed+uint64(at)-1)
+		failed, output, err := play(folder, 1, seed+uint64(at)-1, m.twist)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, output)
 		}
 		again += failed
 	}
-	fmt.Printf("%-28s found in run %2d, %3.0f s; again in %2d of %d replays: %s\n", m.name, at, spent.Seconds(), again, replays, m.what)
+	fmt.Printf("%-28s found in run %2d, %3.0f s; again in %2d of %d replays: %s\n", m.name, at, spent.Seconds(), again, replays, m.told())
 	return nil
+}
+
+// told is what the mutant lacks, and in which runs.
+func (m mutant) told() string {
+	if m.twist == "" {
+		return m.what
+	}
+	return fmt.Sprintf("%s (runs with %s)", m.what, m.twist)
 }
 
 // failedRun is how the torture tells of the first run that failed. A run that panics, as one whose goroutines all wait for ever does,
@@ -100,21 +111,22 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 var failedRun = regexp.MustCompile(`run (\d+) of \d+ failed`)
 
 // torture builds the simulated torture and returns the first run that fails; 0: none did.
-func torture(folder, overlaid, twist string, runs int, seed uint64) (at int, output string, err error) {
+func torture(folder, overlaid string, runs int, seed uint64, twist string) (at int, output string, err error) {
 	binary := filepath.Join(folder, "torture.test")
 	build := exec.Command("go", "test", "-c", "-overlay", overlaid, "-o", binary, "./cmd/internal/torture")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, string(out), fmt.Errorf("build: %w", err)
 	}
-	return play(folder, twist, runs, seed)
+	return play(folder, runs, seed, twist)
 }
 
 // play runs the torture that is built, and returns the first run that fails; 0: none did.
-func play(folder, twist string, runs int, seed uint64) (at int, output string, err error) {
+func play(folder string, runs int, seed uint64, twist string) (at int, output string, err error) {
 	binary := filepath.Join(folder, "torture.test")
 	test := exec.Command(binary, "-test.run", "^TestSimulated$", "-test.v")
 	test.Dir = folder
-	test.Env = append(os.Environ(), fmt.Sprint("RESEAL_TORTURE_RUNS=", runs), fmt.Sprint("RESEAL_TORTURE_SEED=", seed), "RESEAL_TORTURE_STOP=1", "RESEAL_TORTURE_TWIST="+twist)
+	test.Env = append(os.Environ(), fmt.Sprint("RESEAL_TORTURE_RUNS=", runs), fmt.Sprint("RESEAL_TORTURE_SEED=", seed), "RESEAL_TORTURE_STOP=1",
+		"RESEAL_TORTURE_TWIST="+twist)
 	out, err := test.CombinedOutput()
 	if err == nil {
 		return 0, string(out), nil
