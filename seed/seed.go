@@ -202,6 +202,10 @@ func Run(ctx context.Context, options Options) (Result, error) {
 		return Result{}, err
 	}
 	defer r.position.close()
+	if err := options.awaitStream(ctx, r.pair.Source); err != nil {
+		return Result{}, err
+	}
+	r.start = time.Now()
 	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.watched(ctx, r.copy)
 	r.crew.dismiss()
@@ -231,9 +235,6 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.awaitStream(ctx, pair.Source); err != nil {
-		return nil, err
-	}
 	policy := call.Policy{Timeout: o.RequestTimeout}
 	schema := pair.Source.Schema
 	r := &run{
@@ -249,7 +250,6 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		relieving: make(chan struct{}, 1),
 		active:    semaphore.NewWeighted(maxActiveSegments),
 		hot:       semaphore.NewWeighted(maxActiveSegments),
-		start:     time.Now(),
 	}
 	r.writes.Partly(r.partlyThrottled)
 	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy, MaxItems: room.SmallPage}

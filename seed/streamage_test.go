@@ -48,3 +48,17 @@ func TestStreamThatIsJustOn(t *testing.T) {
 		})
 	}
 }
+
+// A dry run copies nothing, so it has nothing to wait for.
+func TestDryRunOverAStreamThatIsJustOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVirtual(sized("item", 10, 100), 0)
+		label := time.Now().UTC().Format("2006-01-02T15:04:05.000")
+		v.label = &label
+		start := time.Now()
+		_, err := seed.Plan(t.Context(), seed.Options{Source: v, SourceTable: "source", Target: v, TargetTable: "target", Segments: 1}, seed.Prices{})
+		if err != nil || time.Since(start) > time.Second {
+			t.Errorf("it took %s: %v", time.Since(start), err)
+		}
+	})
+}

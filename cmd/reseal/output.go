@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,15 +17,19 @@ import (
 
 // print writes the result to stdout: text, or one JSON object of the command's name and the result's fields.
 func (j *job) print(cmd *cobra.Command, result any, text func(io.Writer) error) error {
-	out := cmd.OutOrStdout()
+	var whole bytes.Buffer // written at once: an output that fails is said once
 	if j.output != "json" {
-		return text(out)
+		if err := text(&whole); err != nil {
+			return err
+		}
+	} else {
+		fields, err := json.Marshal(result)
+		if err != nil {
+			return fmt.Errorf("write result: %w", err)
+		}
+		fmt.Fprintf(&whole, "{\"command\":%q,%s\n", cmd.Name(), fields[1:])
 	}
-	fields, err := json.Marshal(result)
-	if err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	if _, err := fmt.Fprintf(out, "{\"command\":%q,%s\n", cmd.Name(), fields[1:]); err != nil {
+	if _, err := whole.WriteTo(cmd.OutOrStdout()); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil

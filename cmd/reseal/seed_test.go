@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -377,7 +378,10 @@ func TestOutputFails(t *testing.T) {
 	for _, output := range []string{"text", "json"} {
 		for _, args := range [][]string{{"seed"}, {"seed", "--dry-run"}, {"verify"}, {"replicate", "--until-idle", "1ms"}} {
 			args = slices.Concat(args, []string{"--output", output})
-			start(t, command{args: ts.args(args[0], args[1:]...), stdout: full}).await().want(3).says("write result", "no space left")
+			o := start(t, command{args: ts.args(args[0], args[1:]...), stdout: full}).await().want(3).says("write result", "no space left")
+			if strings.Count(o.stderr, "write result") != 1 {
+				t.Errorf("one failure is said more than once: %s", o)
+			}
 		}
 		start(t, command{args: ts.args("verify", "--output", output), stdout: gone}).await().want(3).says("write result", "broken pipe")
 	}
