@@ -120,28 +120,34 @@ func newEvent() *event { return &event{c: make(chan struct{})} }
 
 func (e *event) happen() { e.once.Do(func() { close(e.c) }) }
 
-// halfway makes a seed of four segments stop where two are copied: the others' Scans are held until the process gives them
-// up. reached happens when two Scans are held and the other two segments are written, gone when the process has given up.
+// halfway makes a seed of four segments stop where two are written, and one of them is re-checked: the others' Scans and the second
+// re-check are held until the process gives them up. reached happens when all of that is so, gone when the process has given up.
 func (ts *tables) halfway() (reached, gone *event) {
 	reached, gone = newEvent(), newEvent()
 	var mu sync.Mutex
 	held, copied := 0, 0
-	tell := func(n *int) {
+	tell := func(n *int) int {
 		mu.Lock()
 		defer mu.Unlock()
 		if *n++; held >= 2 && copied >= 2 {
 			reached.happen()
 		}
+		return *n
+	}
+	hold := func(x *testkit.Exchange) *testkit.Response {
+		<-x.Ctx.Done()
+		gone.happen()
+		return &testkit.Response{Cut: true}
 	}
 	ts.sourceProxy.Use(func(x *testkit.Exchange) *testkit.Response {
 		switch {
 		case x.Op == "Scan" && segmentOf(x) >= 2:
 			tell(&held)
-			<-x.Ctx.Done()
-			gone.happen()
-			return &testkit.Response{Cut: true}
+			return hold(x)
 		case x.Op == "BatchGetItem": // the re-check: the last thing that is done for a segment of one small page
-			tell(&copied)
+			if tell(&copied) == 2 {
+				return hold(x)
+			}
 		}
 		return nil
 	})
