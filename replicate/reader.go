@@ -171,18 +171,7 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 
 // getIterator gets an iterator. The service has to say several times that there is no such shard.
 func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
-	for try := 1; ; try++ {
-		if out, err = r.getIteratorOnce(ctx, in); !isGone(err) || try == confirmations {
-			return out, err
-		}
-		if err := call.Sleep(ctx, 4*r.tailer.poll()); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (r *reader) getIteratorOnce(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
-	err = r.tailer.read(ctx, func(ctx context.Context) (err error) {
+	err = r.tailer.confirmGone(ctx, func(ctx context.Context) (err error) {
 		out, err = r.tailer.options.Streams.GetShardIterator(ctx, in, onceStreams)
 		return call.Private(err)
 	})

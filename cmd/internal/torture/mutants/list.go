@@ -180,7 +180,7 @@ var mutants = []mutant{
 		from: "if shard, stale := file.stale(time.Now()); stale {", to: "if shard, stale := file.stale(time.Now()); stale && shard == \"\" {",
 	},
 	{
-		name: "young-shard", what: "one answer that there is no such shard is believed", file: "replicate/reader.go",
-		from: "!isGone(err) || try == confirmations {", to: "true || !isGone(err) || try == confirmations {",
+		name: "young-shard", what: "one answer that there is no such shard is believed", file: "replicate/listing.go",
+		from: "!isGone(err) || n == confirmations {", to: "true || !isGone(err) || n == confirmations {",
 	},
 }
