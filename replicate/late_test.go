@@ -182,7 +182,7 @@ func TestUnknownParentThatIsListedLaterOn(t *testing.T) {
 	s.change("b", func(shard *fakeShard) { shard.hidden = true })
 	before := s.listings()
 	s.before = func(_ context.Context, op, _ string) error {
-		if op == "DescribeStream" && s.listings() > before+lossConfirmations/2 {
+		if op == "DescribeStream" && s.listings() > before+15 {
 			s.change("b", func(shard *fakeShard) { shard.hidden = false })
 		}
 		return nil
