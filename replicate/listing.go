@@ -54,6 +54,9 @@ func (t *tailer) list(ctx context.Context) (listing, error) {
 		if out.StreamDescription == nil {
 			return shards, errors.New("describe stream: the answer has no description")
 		}
+		if t.position != nil {
+			t.position.observe(out.ResultMetadata)
+		}
 		shards.add(out.StreamDescription)
 		in.ExclusiveStartShardId = out.StreamDescription.LastEvaluatedShardId
 		if in.ExclusiveStartShardId == nil {

@@ -143,9 +143,8 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &position.Start
 	case r.latest:
 		in.ShardIteratorType = types.ShardIteratorTypeLatest
-	case time.Since(position.asOf()) >= retention:
-		// Nothing of the shard is applied, and nothing was read for so long: the oldest record that there is may lie behind a gap.
-		return nil, fmt.Errorf("get iterator of shard %s: nothing of it was read since %s: %w", r.shard, position.asOf().Format(time.RFC3339), ErrTrimmed)
+	case r.isTooOld(position):
+		return nil, r.tooOld(position)
 	default:
 		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
 	}
@@ -153,7 +152,7 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 	switch {
 	case err != nil && r.closed && r.harmless(err):
 		return nil, nil // an open shard would get records that are needed, so there it is an error
-	case isValidation(err) && position.Sequence == "" && position.Start != "" && time.Since(position.asOf()) < retention-giveUpMargin:
+	case isValidation(err) && position.Sequence == "" && position.Start != "" && r.tailer.position.since(position.asOf()) < retention-giveUpMargin:
 		// The service doesn't take the number at which it says that the shard starts. Nothing of the shard is old enough to be trimmed.
 		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeTrimHorizon, nil
 		if out, err = r.getIterator(ctx, in); err == nil && out.ShardIterator != nil {
@@ -162,11 +161,23 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 		return nil, fmt.Errorf("get iterator of shard %s: %w", r.shard, err)
 	case err != nil:
 		return nil, fmt.Errorf("get iterator of shard %s: %w", r.shard, trimmed(err))
+	case in.ShardIteratorType == types.ShardIteratorTypeTrimHorizon && r.isTooOld(position): // by the answer's clock
+		return nil, r.tooOld(position)
 	case out.ShardIterator == nil:
 		return nil, fmt.Errorf("get iterator of shard %s: the answer has none", r.shard)
 	}
 	r.latest = false // if it expires, another LATEST would leave out what was made meanwhile
 	return out.ShardIterator, nil
+}
+
+// isTooOld tells of a shard of which nothing is applied whether nothing was read for so long that the oldest record that there is may lie
+// behind a gap.
+func (r *reader) isTooOld(position shardPosition) bool {
+	return r.tailer.position.since(position.asOf()) >= retention
+}
+
+func (r *reader) tooOld(position shardPosition) error {
+	return fmt.Errorf("get iterator of shard %s: nothing of it was read since %s: %w", r.shard, position.asOf().Format(time.RFC3339), ErrTrimmed)
 }
 
 // getIterator gets an iterator. The service has to say several times that there is no such shard.
@@ -175,6 +186,9 @@ func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIt
 		out, err = r.tailer.options.Streams.GetShardIterator(ctx, in, onceStreams)
 		return call.Private(err)
 	})
+	if err == nil {
+		r.tailer.position.observe(out.ResultMetadata)
+	}
 	return out, err
 }
 
