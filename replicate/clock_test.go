@@ -113,3 +113,19 @@ func TestMachineTime(t *testing.T) {
 		t.Errorf("since is %s off", off)
 	}
 }
+
+// A record that says it was made later than now doesn't make its shard's position look younger than it is.
+func TestRecordFromTheFuture(t *testing.T) {
+	t.Parallel()
+	c := &checkpoint{file: checkpointFile{Shards: map[string]shardPosition{}}}
+	for _, made := range []time.Time{time.Now().Add(365 * 24 * time.Hour), {}} {
+		c.advance("a", "1", made)
+		if off := time.Since(c.of("a").asOf()); off.Abs() > time.Minute {
+			t.Errorf("the position is of %s ago", off)
+		}
+	}
+	before := time.Now().Add(-time.Hour)
+	if c.advance("a", "1", before); !c.of("a").asOf().Equal(before) {
+		t.Errorf("the position is as of %s", c.of("a").asOf())
+	}
+}

@@ -76,7 +76,7 @@ func (c *checkpoint) advance(shard, sequence string, made time.Time) {
 	position := c.file.Shards[shard]
 	position.Sequence, position.ReadAt = sequence, c.now()
 	position.AsOf = made.UTC()
-	if made.IsZero() {
+	if made.IsZero() || made.After(position.ReadAt) { // what is not made yet would make the position look younger than it is
 		position.AsOf = position.ReadAt
 	}
 	c.set(shard, position)
