@@ -115,27 +115,11 @@ func (h *Handler) applyPage(ctx context.Context, found page) (Counts, *Unapplied
 	}
 	limited, cancel := beforeDeadline(ctx)
 	defer cancel()
-	worker, limited, cancel := h.inTime(limited)
-	defer cancel()
-	counts, err := worker.apply(limited, records)
+	counts, err := h.apply(limited, records)
 	if failure, failed := failureIn(err); failed {
 		return counts, failure
 	}
 	return counts, found.unread
-}
-
-// inTime returns an applier whose requests have ended by the context's deadline, and the context with which it begins none too late for
-// that: a request that was sent is waited for, whatever becomes of the context.
-func (h *Handler) inTime(ctx context.Context) (applier, context.Context, context.CancelFunc) {
-	worker := h.applier
-	deadline, is := ctx.Deadline()
-	if !is {
-		return worker, ctx, func() {}
-	}
-	timeout := max(time.Millisecond, min(call.DefaultTimeout, time.Until(deadline)/3))
-	worker.writer = h.writer.Within(timeout)
-	limited, cancel := context.WithDeadline(ctx, deadline.Add(-timeout))
-	return worker, limited, cancel
 }
 
 // lagOf is the age of the event's oldest record, if any tells when it was made.

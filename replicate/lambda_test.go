@@ -293,32 +293,6 @@ func TestHandleAnswersBeforeItsDeadline(t *testing.T) {
 	f.wantFailure(answer, "1", 1, "deadline")
 }
 
-// A write without an answer doesn't take the time in which the function has to answer: it is named, and counted as uncertain.
-func TestHandleAnswersThoughAWriteHangs(t *testing.T) {
-	t.Parallel()
-	f := newLambda(t, newFixture(t))
-	release := make(chan struct{})
-	defer close(release)
-	f.proxy.Use(func(x *testkit.Exchange) *testkit.Response {
-		if x.Op == "BatchWriteItem" {
-			<-release
-		}
-		return nil
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-	defer cancel()
-	answer := f.handle(ctx, eventOf(t, modify("1", "k", "1")))
-	if err := ctx.Err(); err != nil {
-		t.Error("the answer came too late")
-	}
-	if answer != failureAt("1") {
-		t.Errorf("answer is %s", answer)
-	}
-	if fields := f.logged(); fields["uncertain_writes"] != 1.0 {
-		t.Errorf("the log says %v", fields)
-	}
-}
-
 func TestBeforeDeadline(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ left, margin time.Duration }{{time.Minute, 2 * time.Second}, {4 * time.Second, time.Second}} {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"reseal/internal/call"
 	"reseal/internal/capacity"
@@ -73,13 +72,6 @@ type Writer struct {
 // Rejecting returns a writer that is the same but for its Reject.
 func (w *Writer) Rejecting(reject func(op Op, reason error) error) *Writer {
 	return &Writer{API: w.API, Table: w.Table, Schema: w.Schema, Limiter: w.Limiter, Policy: w.Policy, Reject: reject, origin: w.root()}
-}
-
-// Within returns a writer that is the same but for the time-out of its requests.
-func (w *Writer) Within(timeout time.Duration) *Writer {
-	policy := w.Policy
-	policy.Timeout = timeout
-	return &Writer{API: w.API, Table: w.Table, Schema: w.Schema, Limiter: w.Limiter, Policy: policy, Reject: w.Reject, origin: w.root()}
 }
 
 // root is the writer that all variants come from.
