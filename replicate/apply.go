@@ -59,7 +59,7 @@ const writesInFlight = 8
 //     Where records may come again after a failure, the first item is written before the others: it is the one that failed before,
 //     and as long as it fails nothing after it is written, over and over, or back to an older value.
 //  3. An item that the target refuses is given to poison; the rest of its batch is written.
-//  4. If any write fails, begin no other batch, and return an *Unapplied with the first record whose key was not written. Applying
+//  4. If any write fails, begin no batch that comes after it, and return an *Unapplied with the first record whose key was not written. Applying
 //     it and what follows again is harmless. Records are counted up to it, and what else is counted is DeadLettered and Uncertain.
 //
 // Apply must not be called again for later records of the same keys before it has returned. Images are put whole, never
@@ -125,8 +125,8 @@ func (a *application) write(ctx context.Context, ops []batch.Op) {
 	group.SetLimit(writesInFlight)
 	for _, one := range batches {
 		group.Go(func() error {
-			if a.hasFailed() {
-				a.fail(one, nil) // which begins after what failed
+			if a.failedBefore(one[0]) {
+				a.fail(one, nil)
 			} else {
 				a.writeBatch(ctx, one)
 			}
@@ -172,10 +172,12 @@ func (a *application) note(lost []item.Key) {
 	}
 }
 
-func (a *application) hasFailed() bool {
+// failedBefore tells whether what failed begins before an op. What comes before a failure is written still: the failure is told of its
+// own record then, and not of one that was only left.
+func (a *application) failedBefore(op batch.Op) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.failure != nil
+	return a.failure != nil && a.failedAt < a.spans[op.Key.ID()].first
 }
 
 // span is the indexes of a key's first and last record.

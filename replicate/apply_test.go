@@ -217,3 +217,21 @@ func TestRecordsThatCanNotBeRead(t *testing.T) {
 		}
 	}
 }
+
+// What comes before an item that failed is written, even where it is begun after that: the failure is told of its own record, whose key a
+// tailer then looks for in what follows. What comes after it is left.
+func TestWhatComesBeforeAFailureIsWritten(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	records := recordsOf(t, "before=1", "refused=1", "after=1")
+	a := application{applier: applier{writer: f.writer(), refusals: &refusals{}}, records: records, failedAt: len(records)}
+	ops := a.coalesce()
+	a.fail(ops[1:2], ErrPoison) // a batch that was faster
+	a.write(t.Context(), ops[:1])
+	a.write(t.Context(), ops[2:])
+	if a.failedAt != 1 || !errors.Is(a.failure, ErrPoison) {
+		t.Errorf("record %d failed with %v", a.failedAt, a.failure)
+	}
+	f.wantTarget("before", "1")
+	f.wantTarget("after", "")
+}

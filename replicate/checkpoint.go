@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"reseal/internal/atomicfile"
@@ -77,6 +78,7 @@ type checkpoint struct {
 	lock    *atomicfile.Lock // nil without a path
 	resumed bool
 	unquiet bool // the run before was killed, perhaps with a write under way
+	clock   atomic.Pointer[call.Clock]
 
 	mu     sync.Mutex // guards what follows
 	file   checkpointFile
@@ -90,8 +92,10 @@ const saveInterval = time.Second
 func openCheckpoint(o Options, pair table.Pair) (*checkpoint, error) {
 	c := &checkpoint{path: o.Checkpoint, dirty: true, file: checkpointFile{
 		Format: checkpointFormat, Source: pair.Source.Identity(), Target: pair.Target.Identity(),
-		Stream: pair.Source.StreamARN(), Started: time.Now().UTC(), Shards: map[string]shardPosition{},
+		Stream: pair.Source.StreamARN(), Shards: map[string]shardPosition{},
 	}}
+	c.setClock(pair.Source.Clock)
+	c.file.Started = c.now()
 	if c.path == "" {
 		return c, nil
 	}
@@ -194,7 +198,7 @@ func (c *checkpoint) load() error {
 		return refuse.New("changes may have been missed: "+table.StartOver,
 			"the checkpoint %q belongs to a stream that was since disabled", c.path)
 	}
-	if shard, stale := file.stale(time.Now()); stale {
+	if shard, stale := file.stale(c.now()); stale {
 		return refuse.Because(ErrTrimmed, table.StartOver,
 			"the checkpoint %q reaches back too far: its position in %s is more than %s old, and changes may be gone from the stream", c.path, shard, retention)
 	}

@@ -204,7 +204,7 @@ func TestNotIdleByAListingFromBefore(t *testing.T) {
 func TestLagIsTheAgeOfWhatWasAppliedLast(t *testing.T) {
 	t.Parallel()
 	none := capacity.NewLimiter(0)
-	a := &tailer{lags: map[string]time.Duration{}, writer: &batch.Writer{Limiter: none}, throttledReads: none, start: time.Now()}
+	a := &tailer{lags: map[string]time.Duration{}, writer: &batch.Writer{Limiter: none}, throttledReads: none, start: time.Now(), position: &checkpoint{}}
 	a.applied("a", Counts{Records: 1}, time.Now().Add(-time.Hour))
 	a.applied("b", Counts{Records: 1}, time.Now().Add(-time.Minute))
 	a.applied("c", Counts{Records: 1}, time.Time{})

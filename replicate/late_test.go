@@ -162,3 +162,33 @@ func TestUnknownParentThatIsGoneLater(t *testing.T) {
 	_, err := Run(limited(t), o)
 	wantIs(t, err, ErrTrimmed)
 }
+
+// A parent that is listed a little later than its child is waited for, where its loss would end the replication.
+func TestUnknownParentThatIsListedLaterOn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newFake(f)
+	s.add("a", "")
+	s.put("a", "k", "1")
+	o := s.withCheckpoint()
+	f.run(o)
+	changeCheckpoint(t, o.Checkpoint, func(c *checkpointFile) { c.Started = time.Now().Add(-25 * time.Hour) })
+	s.close("a")
+	s.add("b", "a")
+	s.put("b", "k", "2")
+	s.close("b")
+	s.add("c", "b")
+	s.put("c", "k", "3")
+	s.change("b", func(shard *fakeShard) { shard.hidden = true })
+	before := s.listings()
+	s.before = func(_ context.Context, op, _ string) error {
+		if op == "DescribeStream" && s.listings() > before+15 {
+			s.change("b", func(shard *fakeShard) { shard.hidden = false })
+		}
+		return nil
+	}
+	if result := f.run(o); result.Records != 2 {
+		t.Errorf("result is %+v", result)
+	}
+	f.wantSame()
+}

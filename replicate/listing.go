@@ -41,7 +41,7 @@ func (t *tailer) list(ctx context.Context) (listing, error) {
 	in := &dynamodbstreams.DescribeStreamInput{StreamArn: &t.stream}
 	for {
 		var out *dynamodbstreams.DescribeStreamOutput
-		err := t.read(ctx, func(ctx context.Context) (err error) {
+		err := t.confirmGone(ctx, func(ctx context.Context) (err error) {
 			out, err = t.options.Streams.DescribeStream(ctx, in, onceStreams)
 			return call.Private(err)
 		})
@@ -53,6 +53,9 @@ func (t *tailer) list(ctx context.Context) (listing, error) {
 		}
 		if out.StreamDescription == nil {
 			return shards, errors.New("describe stream: the answer has no description")
+		}
+		if t.position != nil {
+			t.position.observe(out.ResultMetadata)
 		}
 		shards.add(out.StreamDescription)
 		in.ExclusiveStartShardId = out.StreamDescription.LastEvaluatedShardId
@@ -117,6 +120,18 @@ func (t *tailer) read(ctx context.Context, try func(context.Context) error) erro
 	return t.throttledReads.Read(ctx, t.policy(), 0, func(ctx context.Context) (capacity.Consumed, error) {
 		return capacity.Consumed{}, try(ctx)
 	})
+}
+
+// confirmGone is read, but the service has to say several times that there is no such stream or shard.
+func (t *tailer) confirmGone(ctx context.Context, try func(context.Context) error) error {
+	for n := 1; ; n++ {
+		if err := t.read(ctx, try); !isGone(err) || n == confirmations {
+			return err
+		}
+		if err := call.Sleep(ctx, 4*t.poll()); err != nil {
+			return err
+		}
+	}
 }
 
 func onceStreams(o *dynamodbstreams.Options) { o.Retryer = aws.NopRetryer{} }

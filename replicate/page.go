@@ -196,7 +196,7 @@ func (r *pageReader) text(known ...string) (string, error) {
 }
 
 // epochSeconds takes a number of seconds since 1970, of which the SDK keeps milliseconds, or null. What is out of range is not known:
-// nothing but the lag that is shown goes by it.
+// a position's age goes by when the record was read then.
 func (r *pageReader) epochSeconds() (time.Time, error) {
 	if r.Null() {
 		return time.Time{}, nil

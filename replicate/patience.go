@@ -103,7 +103,7 @@ func (p *patience) end(err error) time.Time {
 		return p.since.Add(call.DefaultGiveUp)
 	}
 	// A minute even where what comes next is about to be trimmed.
-	return later(p.tailer.position.oldest(p.shard).Add(retention-giveUpMargin), p.since.Add(call.DefaultGiveUp))
+	return later(p.tailer.position.machine(p.tailer.position.oldest(p.shard)).Add(retention-giveUpMargin), p.since.Add(call.DefaultGiveUp))
 }
 
 // trouble is what is failing.

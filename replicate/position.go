@@ -38,7 +38,7 @@ func (c *checkpoint) continues(position shardPosition) bool {
 }
 
 // isOld tells whether a record that is trimmed by now may have been made since the first run.
-func (c *checkpoint) isOld() bool { return time.Since(c.file.Started) >= retention }
+func (c *checkpoint) isOld() bool { return c.since(c.file.Started) >= retention }
 
 // begin records that the shard is about to be read, so that a later run misses it if it is gone by then. Where it goes on where its
 // parent ended, it is to begin exactly at its start, a sequence number: what was trimmed of it is an error then, while the
@@ -58,9 +58,9 @@ func (c *checkpoint) begin(shard, parent, start string, latest, late bool) {
 		return
 	case begun: // in a run of the first format
 	case before.Drained:
-		position = shardPosition{ReadAt: time.Now().UTC(), AsOf: before.asOf(), Late: late}
+		position = shardPosition{ReadAt: c.now(), AsOf: before.asOf(), Late: late}
 	default:
-		position = shardPosition{ReadAt: time.Now().UTC(), AsOf: c.file.Started, Latest: latest, Late: late}
+		position = shardPosition{ReadAt: c.now(), AsOf: c.file.Started, Latest: latest, Late: late}
 	}
 	if exact {
 		position.Start = start
@@ -74,9 +74,9 @@ func (c *checkpoint) advance(shard, sequence string, made time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	position := c.file.Shards[shard]
-	position.Sequence, position.ReadAt = sequence, time.Now().UTC()
+	position.Sequence, position.ReadAt = sequence, c.now()
 	position.AsOf = made.UTC()
-	if made.IsZero() {
+	if made.IsZero() || made.After(position.ReadAt) { // what is not made yet would make the position look younger than it is
 		position.AsOf = position.ReadAt
 	}
 	c.set(shard, position)
@@ -89,13 +89,13 @@ func (c *checkpoint) foundEmpty(shard string, from, to time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	position := c.file.Shards[shard]
-	if time.Since(position.ReadAt) < readAtStep {
+	if c.since(position.ReadAt) < readAtStep {
 		return
 	}
 	if to.Sub(from) >= tipTime {
-		position.AsOf = later(position.asOf(), from.UTC())
+		position.AsOf = later(position.asOf(), c.at(from))
 	}
-	position.ReadAt = time.Now().UTC()
+	position.ReadAt = c.now()
 	c.set(shard, position)
 }
 
@@ -105,7 +105,7 @@ func (c *checkpoint) atTip(since time.Time) {
 	defer c.mu.Unlock()
 	for shard, position := range c.file.Shards {
 		if !position.Drained {
-			position.AsOf, position.ReadAt = later(position.asOf(), since.UTC()), time.Now().UTC()
+			position.AsOf, position.ReadAt = later(position.asOf(), c.at(since)), c.now()
 			c.set(shard, position)
 		}
 	}
@@ -116,7 +116,7 @@ func (c *checkpoint) isRecent(shard string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	position := c.file.Shards[shard]
-	return !position.Drained || time.Since(position.ReadAt) < retention
+	return !position.Drained || c.since(position.ReadAt) < retention
 }
 
 // mayLack tells whether a shard of which nothing is known, and that is gone, may have held records that are needed.
@@ -131,7 +131,7 @@ func (c *checkpoint) drained(shard string) {
 	defer c.mu.Unlock()
 	position := c.file.Shards[shard]
 	position.AsOf = position.asOf()
-	position.Drained, position.ReadAt = true, time.Now().UTC()
+	position.Drained, position.ReadAt = true, c.now()
 	if position.AsOf.IsZero() { // it is passed, not read
 		position.AsOf = c.file.Started
 	}
@@ -157,7 +157,7 @@ func (c *checkpoint) replay(shard string, starts map[string]string) bool {
 	c.set(shard, position)
 	for child, start := range starts {
 		if was, begun := c.file.Shards[child]; begun {
-			c.set(child, shardPosition{Parent: was.Parent, First: was.First, Start: start, ReadAt: time.Now().UTC(), AsOf: position.AsOf})
+			c.set(child, shardPosition{Parent: was.Parent, First: was.First, Start: start, ReadAt: c.now(), AsOf: position.AsOf})
 		}
 	}
 	return true
@@ -218,7 +218,7 @@ func (c *checkpoint) forget(shards listing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for shard, position := range c.file.Shards {
-		if _, listed := shards.parents[shard]; !listed && position.Drained && time.Since(position.ReadAt) > 2*retention {
+		if _, listed := shards.parents[shard]; !listed && position.Drained && c.since(position.ReadAt) > 2*retention {
 			delete(c.file.Shards, shard)
 			c.dirty = true
 		}

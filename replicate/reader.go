@@ -143,9 +143,8 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &position.Start
 	case r.latest:
 		in.ShardIteratorType = types.ShardIteratorTypeLatest
-	case time.Since(position.asOf()) >= retention:
-		// Nothing of the shard is applied, and nothing was read for so long: the oldest record that there is may lie behind a gap.
-		return nil, fmt.Errorf("get iterator of shard %s: nothing of it was read since %s: %w", r.shard, position.asOf().Format(time.RFC3339), ErrTrimmed)
+	case r.isTooOld(position):
+		return nil, r.tooOld(position)
 	default:
 		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
 	}
@@ -153,7 +152,7 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 	switch {
 	case err != nil && r.closed && r.harmless(err):
 		return nil, nil // an open shard would get records that are needed, so there it is an error
-	case isValidation(err) && position.Sequence == "" && position.Start != "" && time.Since(position.asOf()) < retention-giveUpMargin:
+	case isValidation(err) && position.Sequence == "" && position.Start != "" && r.tailer.position.since(position.asOf()) < retention-giveUpMargin:
 		// The service doesn't take the number at which it says that the shard starts. Nothing of the shard is old enough to be trimmed.
 		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeTrimHorizon, nil
 		if out, err = r.getIterator(ctx, in); err == nil && out.ShardIterator != nil {
@@ -162,6 +161,8 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 		return nil, fmt.Errorf("get iterator of shard %s: %w", r.shard, err)
 	case err != nil:
 		return nil, fmt.Errorf("get iterator of shard %s: %w", r.shard, trimmed(err))
+	case in.ShardIteratorType == types.ShardIteratorTypeTrimHorizon && r.isTooOld(position): // by the answer's clock
+		return nil, r.tooOld(position)
 	case out.ShardIterator == nil:
 		return nil, fmt.Errorf("get iterator of shard %s: the answer has none", r.shard)
 	}
@@ -169,23 +170,25 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 	return out.ShardIterator, nil
 }
 
-// getIterator gets an iterator. The service has to say several times that there is no such shard.
-func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
-	for try := 1; ; try++ {
-		if out, err = r.getIteratorOnce(ctx, in); !isGone(err) || try == confirmations {
-			return out, err
-		}
-		if err := call.Sleep(ctx, 4*r.tailer.poll()); err != nil {
-			return nil, err
-		}
-	}
+// isTooOld tells of a shard of which nothing is applied whether nothing was read for so long that the oldest record that there is may lie
+// behind a gap.
+func (r *reader) isTooOld(position shardPosition) bool {
+	return r.tailer.position.since(position.asOf()) >= retention
 }
 
-func (r *reader) getIteratorOnce(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
-	err = r.tailer.read(ctx, func(ctx context.Context) (err error) {
+func (r *reader) tooOld(position shardPosition) error {
+	return fmt.Errorf("get iterator of shard %s: nothing of it was read since %s: %w", r.shard, position.asOf().Format(time.RFC3339), ErrTrimmed)
+}
+
+// getIterator gets an iterator. The service has to say several times that there is no such shard.
+func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
+	err = r.tailer.confirmGone(ctx, func(ctx context.Context) (err error) {
 		out, err = r.tailer.options.Streams.GetShardIterator(ctx, in, onceStreams)
 		return call.Private(err)
 	})
+	if err == nil {
+		r.tailer.position.observe(out.ResultMetadata)
+	}
 	return out, err
 }
 

@@ -226,7 +226,7 @@ func (t *tailer) applied(shard string, counts Counts, last time.Time) {
 	defer t.mu.Unlock()
 	t.counts.add(counts)
 	if !last.IsZero() {
-		t.lags[shard] = max(0, time.Since(last))
+		t.lags[shard] = max(0, t.position.since(last))
 	}
 }
 

@@ -18,6 +18,10 @@ const relistInterval = 15 * time.Second
 // confirmations is how often in a row the service has to say that a shard is gone. What it says is eventually consistent.
 const confirmations = 3
 
+// lossConfirmations is likewise how often in a row listings have to lack a shard before that ends the replication, for which only another
+// seed makes up: about half a minute.
+const lossConfirmations = 30
+
 // errIdle ends all goroutines of a replication that is done.
 var errIdle = errors.New("the stream is idle")
 
@@ -127,6 +131,7 @@ func (t *tailer) survey(ctx context.Context, before listing, readers map[string]
 		case !is && !isOrphan:
 			return shards, nil
 		case try < confirmations:
+		case (is || t.position.mayLack()) && try < lossConfirmations:
 		case is:
 			return shards, fmt.Errorf("shard %s is gone: %w", missing, ErrTrimmed)
 		case t.position.mayLack():

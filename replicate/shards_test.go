@@ -355,3 +355,25 @@ func TestStreamThatIsGone(t *testing.T) {
 	_, err := Run(limited(t), o)
 	wantIs(t, err, ErrDisabled)
 }
+
+// One answer that there is no such stream ends nothing: the service has to say so several times, at the start and later.
+func TestStreamThatSeemsGone(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newFake(f)
+	s.add("a", "")
+	s.put("a", "k", "1")
+	s.before = func(_ context.Context, op, _ string) error {
+		if n := s.listings(); op == "DescribeStream" && (n == 1 || n == 3 || n == 4) {
+			return errGone
+		}
+		return nil
+	}
+	if _, err := Run(limited(t), s.options()); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.listings(); n < 5 {
+		t.Errorf("listed %d times: this test tests nothing", n)
+	}
+	f.wantSame()
+}

@@ -45,10 +45,10 @@ func program(t *testing.T) (chromium, driver string) {
 
 var driverPort = regexp.MustCompile(`started successfully on port ([0-9]+)`)
 
-// newBrowser starts one, which ends with the test.
-func newBrowser(t *testing.T) *browser {
+// startDriver starts chromedriver, which ends with the test, and returns its port. It takes a free one for IPv4, and gives up ("") if
+// that is taken for IPv6.
+func startDriver(t *testing.T, driver string) string {
 	t.Helper()
-	chromium, driver := program(t)
 	cmd := exec.Command(driver, "--port=0") // not the test's context: the session is ended after it
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -57,18 +57,29 @@ func newBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatalf("start chromedriver: %v", err)
 	}
-	port := ""
-	lines := bufio.NewScanner(out)
-	for port == "" && lines.Scan() {
-		if match := driverPort.FindStringSubmatch(lines.Text()); match != nil {
-			port = match[1]
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed
 	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if match := driverPort.FindStringSubmatch(lines.Text()); match != nil {
+			go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
+			return match[1]
+		}
+		t.Log("chromedriver:", lines.Text())
+	}
+	return ""
+}
+
+// newBrowser starts one, which ends with the test.
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	chromium, driver := program(t)
+	port := ""
+	for try := 0; port == "" && try < 5; try++ {
+		port = startDriver(t, driver)
+	}
 	if port == "" {
 		t.Fatal("chromedriver names no port")
 	}

@@ -45,6 +45,8 @@ func TestBadCommandLine(t *testing.T) {
 		"unknown letter":        {on("verify", "-x"), []string{"unknown shorthand flag", `see "reseal verify --help"`}},
 		"help of nothing":       {[]string{"help", "bogus"}, []string{`"bogus" is not understood`, `see "reseal --help"`}},
 		"positional argument":   {on("seed", "extra"), []string{`"extra" is not understood`, `see "reseal seed --help"`}},
+		"argument beside help":  {[]string{"seed", "extra", "--help"}, []string{`"extra" is not understood`, `see "reseal seed --help"`}},
+		"argument after help":   {[]string{"verify", "--help", "extra"}, []string{`"extra" is not understood`, `see "reseal verify --help"`}},
 		"unknown flag":          {on("verify", "--bogus"), []string{"unknown flag: --bogus: see", `see "reseal verify --help"`}},
 		"unknown flag of root":  {[]string{"--bogus"}, []string{"unknown flag: --bogus", `see "reseal --help"`}},
 		"flag without value":    {[]string{"seed", "--source"}, []string{"needs an argument: --source", `see "reseal seed --help"`}},

@@ -36,9 +36,13 @@ var errSampleMatched = errors.New("the sample matched; only a verification witho
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := rootCommand(stdout, stderr)
 	root.SetArgs(args)
+	misplaced := refuseArgumentsOfHelp(root)
 	err := unknownCommand(root, args)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
+	}
+	if err == nil {
+		err = *misplaced
 	}
 	status := exitStatus(ctx, err)
 	if err != nil {
@@ -221,6 +225,19 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		}
 	}
 	return nil
+}
+
+// refuseArgumentsOfHelp has arguments looked at beside --help, too; cobra doesn't, and ends well. The error is set while a command line is
+// executed.
+func refuseArgumentsOfHelp(root *cobra.Command) *error {
+	var misplaced error
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if misplaced = cmd.ValidateArgs(cmd.Flags().Args()); misplaced == nil {
+			help(cmd, args)
+		}
+	})
+	return &misplaced
 }
 
 // noCommand refuses what should be a command, and names the one that was meant, if there is one like it.

@@ -177,10 +177,10 @@ var mutants = []mutant{
 	},
 	{
 		name: "checkpoint-age", twist: "trims", what: "a replication goes on from a checkpoint of any age", file: "replicate/checkpoint.go",
-		from: "if shard, stale := file.stale(time.Now()); stale {", to: "if shard, stale := file.stale(time.Now()); stale && shard == \"\" {",
+		from: "if shard, stale := file.stale(c.now()); stale {", to: "if shard, stale := file.stale(c.now()); stale && shard == \"\" {",
 	},
 	{
-		name: "young-shard", what: "one answer that there is no such shard is believed", file: "replicate/reader.go",
-		from: "!isGone(err) || try == confirmations {", to: "true || !isGone(err) || try == confirmations {",
+		name: "young-shard", what: "one answer that there is no such shard is believed", file: "replicate/listing.go",
+		from: "!isGone(err) || n == confirmations {", to: "true || !isGone(err) || n == confirmations {",
 	},
 }
