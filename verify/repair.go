@@ -21,17 +21,8 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 		r.target.forget(c.target)
 	}
 	refused := r.refusals()
-	lost := keys
-	for len(lost) > 0 {
-		var err error
-		if lost, err = r.converge.Settle(ctx, lost); err != nil {
-			return nil, fmt.Errorf("repair: %w", err)
-		}
-		if len(lost) > 0 { // a write without an answer may still be carried out; look again when it can't any more
-			if err := call.Sleep(ctx, r.policy.Lifetime()); err != nil {
-				return nil, fmt.Errorf("repair: %w", err)
-			}
-		}
+	if err := r.bringInLine(ctx, keys); err != nil {
+		return nil, err
 	}
 	again := settlement{run: r, report: func(d Difference) error {
 		d.Refused = refused[d.Key.ID()]
@@ -41,6 +32,23 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 		return nil, fmt.Errorf("repair: %w", err)
 	}
 	return again.differing, nil
+}
+
+// bringInLine writes the target's items as the source has them. When it returns without an error, none of its requests is alive.
+func (r *run) bringInLine(ctx context.Context, keys []item.Key) error {
+	lost := keys
+	for len(lost) > 0 {
+		var err error
+		if lost, err = r.converge.Settle(ctx, lost); err != nil {
+			return fmt.Errorf("repair: %w", err)
+		}
+		if len(lost) > 0 { // a write without an answer may still be carried out; look again when it can't any more
+			if err := call.Sleep(ctx, r.policy.Lifetime()); err != nil {
+				return fmt.Errorf("repair: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // mostRefused bounds the items that the target may refuse before it is taken that something is wrong with the target.

@@ -1,0 +1,482 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"reseal/internal/batch"
+	"reseal/internal/call"
+	"reseal/internal/item"
+	"reseal/internal/openkeys"
+	"reseal/internal/refuse"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// FollowOptions have a verification read the source's stream, from before its scans on, and look at each key that changes: what it says
+// at its end is then of that moment, not of the scans.
+type FollowOptions struct {
+	Streams    StreamsAPI      // the source's streams client; nil: no Follow
+	UntilQuiet time.Duration   // end when no key was open, and no record came, for so long; 0: not for that
+	For        time.Duration   // end after so long, and the scans; 0: not for that
+	Stop       <-chan struct{} // end, with a verdict, when it is closed and the scans are done; before they are it is an interruption. May be nil
+	// Lifetime is how long a request of the replicator may still be carried out when it had no answer; 0: 30 s.
+	Lifetime time.Duration
+}
+
+// DefaultLifetime is longer than a request of reseal's replicator may be alive: 20 s, and a quarter more for what is on its way.
+const DefaultLifetime = 30 * time.Second
+
+func (f FollowOptions) isOn() bool { return f.Streams != nil }
+
+func (f FollowOptions) lifetime() time.Duration {
+	if f.Lifetime > 0 {
+		return f.Lifetime
+	}
+	return DefaultLifetime
+}
+
+func (f FollowOptions) check(o Options) error {
+	switch {
+	case min(f.UntilQuiet, f.For, f.Lifetime) < 0:
+		return refuse.New("give durations such as 10s", "until-quiet is %s, for is %s, request-lifetime is %s", f.UntilQuiet, f.For, f.Lifetime)
+	case !f.isOn() && (f.UntilQuiet > 0 || f.For > 0 || f.Lifetime > 0):
+		return refuse.New("give --follow too, or leave them out", "--until-quiet, --for and --request-lifetime are of --follow")
+	case f.isOn() && o.Sample > 0:
+		return refuse.New("leave out one of them", "--follow says of all items that they agree, --sample looks at some")
+	}
+	return nil
+}
+
+// Following is what a verification with Follow found beyond the scans.
+type Following struct {
+	Open              int64   `json:"open"`                // keys that changed and of which it isn't known whether they agree for good
+	OldestOpenSeconds float64 `json:"oldest_open_seconds"` // since the last change of one of them was seen, the longest
+	LookedAt          int64   `json:"looked_at"`           // keys that were read on both sides, each time that they were
+	FollowedRecords   int64   `json:"followed_records"`    // of the stream
+	// CaughtUp tells that the stream was read to its end, and that each key was closed, or told as a difference, whose last record is older
+	// than the request lifetime and ten seconds.
+	CaughtUp bool  `json:"caught_up"`
+	Mended   int64 `json:"mended"` // differences that were told, and agreed later by themselves
+	// FollowedSince is from when on each change was followed, without a gap, in this run and in those that it resumes: RFC 3339, UTC.
+	FollowedSince string `json:"followed_since"`
+	// FollowedUntil is when the stream was last known to be read to its end: what was changed until then is in the verdict.
+	FollowedUntil string `json:"followed_until"`
+}
+
+// FollowProgress is how far a verification with Follow has come.
+type FollowProgress struct {
+	Scanned      bool // both tables
+	Open         int64
+	OldestOpen   time.Duration
+	Differing    int64 // differences that were told, and are there
+	LookedAt     int64
+	Records      int64
+	Lag          time.Duration // how far behind the end of the stream
+	CaughtUp     bool
+	StreamThrottled int64
+}
+
+// follower keeps the verdict true while the application writes.
+//
+//  1. Open the stream at its end, before the first page of the scans (open). A run that resumes goes on where the earlier one was.
+//  2. Read the stream, and look at the keys that it opens, while the scans go on; hand the candidates of the scans to the open keys.
+//  3. Go on until there is a reason to end. What is still open then is no match.
+//  4. Look at the tables again, as any verification does (run.confirm), and so every minute before.
+type follower struct {
+	run     *run
+	set     *openkeys.Set
+	tail    changes
+	since   time.Time     // from when on each change is followed, by the service's clock
+	scanned chan struct{} // closed when the scans are done and their candidates open
+	resume  *followState  // of the checkpoint; nil: none
+
+	telling   sync.Mutex // held while counting and reporting
+	repairing sync.Mutex // one repair at a time: what the target refuses is one list
+	refused   map[string]string
+
+	mu        sync.Mutex // guards what follows
+	scannedAt time.Time
+	last       openkeys.Status // of the end
+	end        Following       // likewise
+}
+
+func newFollower(r *run) *follower {
+	return &follower{
+		run: r, scanned: make(chan struct{}),
+		set: openkeys.New(openkeys.Options{
+			Lifetime: r.options.Follow.lifetime(), Settle: r.options.Settle, MaxMemory: r.options.MaxMemory, Folder: r.options.Folder,
+		}),
+	}
+}
+
+// compare is run.compare of a verification that follows.
+func (f *follower) compare(ctx context.Context) error {
+	if f.run.options.Repair && !f.run.options.DryRun {
+		f.refused = f.run.refusals()
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	following, end := context.WithCancel(groupCtx)
+	defer end()
+	group.Go(func() error { return endOf(following, f.tail.Run(following, f.page)) })
+	group.Go(func() error { return f.set.Run(following, f.work()) })
+	group.Go(func() error { return f.run.position.saveRegularly(following) })
+	group.Go(func() error { return f.scan(groupCtx) })
+	group.Go(func() error {
+		defer end()
+		return f.watch(groupCtx)
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	f.note()
+	if err := f.run.confirm(ctx); err != nil {
+		return err
+	}
+	f.run.result.Warnings = append(f.run.result.Warnings, f.warnings()...)
+	f.run.judge(remains{differing: f.last.Differing, open: f.last.Open})
+	return nil
+}
+
+// endOf takes the error of what was ended on purpose for none.
+func endOf(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// scan scans both tables, and opens what did not match.
+func (f *follower) scan(ctx context.Context) error {
+	r := f.run
+	if err := r.scan(ctx); err != nil {
+		return err
+	}
+	close(r.settling)
+	err := r.position.handOver(func() error {
+		for waiting, err := range r.join.left(r.source.schema) {
+			if err != nil {
+				return err
+			}
+			for _, one := range waiting {
+				if err := f.set.Candidate(one.key.ID()); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.scannedAt = time.Now()
+	f.mu.Unlock()
+	close(f.scanned)
+	return nil
+}
+
+// page opens the keys of some records of a shard. Only then the position moves past them.
+func (f *follower) page(shard string, records []change) error {
+	for _, record := range records {
+		if err := f.set.Record(shard, record.key.ID(), record.made); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookInterval is how often there is a look at whether it is time to end, and tablesInterval at the tables.
+const (
+	lookInterval   = 200 * time.Millisecond
+	tablesInterval = time.Minute
+)
+
+// watch returns when there is a reason to end.
+func (f *follower) watch(ctx context.Context) error {
+	r, o := f.run, f.run.options.Follow
+	tables := time.Now()
+	for {
+		if through := f.tail.ReadThrough(); !through.IsZero() {
+			f.set.ReadThrough(through)
+		}
+		if f.isOver() {
+			return nil
+		}
+		if time.Since(tables) >= tablesInterval {
+			err := again(ctx, r.policy, func() error {
+				_, err := r.pair.Again(ctx, r.options.Source, r.options.Target, true)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			tables = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lookInterval):
+		case <-o.Stop:
+			select {
+			case <-f.scanned:
+				return nil
+			default:
+				return fmt.Errorf("scan: %w", context.Canceled) // nothing can be said yet
+			}
+		}
+	}
+}
+
+// isOver tells whether the options have it end now.
+func (f *follower) isOver() bool {
+	f.mu.Lock()
+	at := f.scannedAt
+	f.mu.Unlock()
+	o := f.run.options.Follow
+	switch {
+	case at.IsZero():
+		return false
+	case o.For > 0 && time.Since(f.run.start) >= o.For:
+		return true
+	case o.UntilQuiet <= 0:
+		return false
+	}
+	status := f.set.Status()
+	quiet := at
+	if status.LastRecord.After(quiet) {
+		quiet = status.LastRecord
+	}
+	// That no record came says something only if the stream was read.
+	return status.Open == 0 && f.tail.ReadThrough().Sub(quiet) >= o.UntilQuiet
+}
+
+// caughtUpWithin is how far behind the end of the stream a follower may be that has caught up.
+const caughtUpWithin = 10 * time.Second
+
+func (f *follower) isCaughtUp(status openkeys.Status) bool {
+	select {
+	case <-f.scanned:
+		return !status.Overdue && time.Since(f.tail.ReadThrough()) <= caughtUpWithin
+	default:
+		return false
+	}
+}
+
+func (f *follower) work() openkeys.Work {
+	work := openkeys.Work{Look: f.look, Tell: f.tell}
+	if f.run.options.Repair && !f.run.options.DryRun {
+		work.Repair = f.repair
+	}
+	return work
+}
+
+// look reads the source first: a target that agrees with it has what the source had.
+func (f *follower) look(ctx context.Context, ids []string) ([]openkeys.Pair, error) {
+	r := f.run
+	keys := make([]item.Key, len(ids))
+	for i, id := range ids {
+		var err error
+		if keys[i], err = r.source.schema.ParseKey(id); err != nil {
+			return nil, err
+		}
+	}
+	sources, err := r.source.reader.Read(ctx, keys, batch.Unknown)
+	if err != nil {
+		return nil, fmt.Errorf("read source: %w", err)
+	}
+	now := r.clock.Now()
+	targets, err := r.target.reader.Read(ctx, keys, batch.Unknown)
+	if err != nil {
+		return nil, fmt.Errorf("read target: %w", err)
+	}
+	pairs := make([]openkeys.Pair, len(ids))
+	for i := range pairs {
+		pairs[i] = openkeys.Pair{Source: r.expiry.without(sources[i], now), Target: r.expiry.without(targets[i], now)}
+	}
+	return pairs, nil
+}
+
+// tell counts and reports what is certain of a key.
+func (f *follower) tell(event openkeys.Event) error {
+	f.telling.Lock()
+	defer f.telling.Unlock()
+	r := f.run
+	if event.Kind == openkeys.Settled {
+		r.result.Settled++
+		return nil
+	}
+	key, err := r.source.schema.ParseKey(event.ID)
+	if err != nil {
+		return err
+	}
+	c := &candidate{unmatched: unmatched{key: key}, first: event.First, last: event.Last}
+	if c.source, err = stateOf(event.Source); err != nil {
+		return fmt.Errorf("source item: %w", err)
+	}
+	if c.target, err = stateOf(event.Target); err != nil {
+		return fmt.Errorf("target item: %w", err)
+	}
+	d, err := r.difference(c, c.kind(), event.Source, event.Target)
+	if err != nil {
+		return err
+	}
+	d.LastChanged = event.Changed
+	switch {
+	case event.Kind == openkeys.Mended:
+		d.Kind, d.SourceValues, d.TargetValues = Mended, nil, nil
+		d.FirstSeen, d.LastSeen = time.Now(), time.Now()
+		if event.Repaired {
+			return nil // which the report has said that it would be
+		}
+		return r.tell(d)
+	case event.Repaired:
+		d.Refused = f.whyRefused(event.ID)
+		return r.recordAgain(d)
+	case event.Again:
+		r.plan(&d)
+		return r.tell(d)
+	}
+	return r.record(d)
+}
+
+// kind says in what a candidate's sides differ, if they do.
+func (c *candidate) kind() Kind {
+	switch {
+	case c.source == c.target:
+		return agrees
+	case !c.target.exists:
+		return Missing
+	case !c.source.exists:
+		return Extra
+	}
+	return Different
+}
+
+func (f *follower) whyRefused(id string) string {
+	f.repairing.Lock()
+	defer f.repairing.Unlock()
+	return f.refused[id]
+}
+
+func (f *follower) repair(ctx context.Context, ids []string) error {
+	f.repairing.Lock()
+	defer f.repairing.Unlock()
+	keys := make([]item.Key, len(ids))
+	for i, id := range ids {
+		var err error
+		if keys[i], err = f.run.source.schema.ParseKey(id); err != nil {
+			return err
+		}
+		delete(f.refused, id)
+	}
+	return f.run.bringInLine(ctx, keys)
+}
+
+// note keeps what is true at the end, when nothing is followed any more.
+func (f *follower) note() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.set.Status()
+	f.last = s
+	f.end = Following{
+		Open: s.Open, OldestOpenSeconds: s.OldestOpen.Seconds(), LookedAt: s.LookedAt, FollowedRecords: s.Records,
+		CaughtUp: f.isCaughtUp(s), Mended: s.Mended - s.Repaired,
+		FollowedSince: instant(f.since), FollowedUntil: instant(f.run.clock.At(f.tail.ReadThrough())),
+	}
+}
+
+// finish puts what was followed into the result. The fingerprints and the counts of items are of the scans.
+func (f *follower) finish(result *Result) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	result.SourceItems = f.run.source.read.Load() - f.run.source.expired.Load()
+	result.TargetItems = f.run.target.read.Load() - f.run.target.expired.Load()
+	result.SourceFingerprint, result.TargetFingerprint = "", "" // of tables that change there is none
+	result.Repaired = f.last.Repaired
+	end := f.end
+	result.Following = &end
+}
+
+func (f *follower) progress() *FollowProgress {
+	s, through := f.set.Status(), f.tail.ReadThrough()
+	p := &FollowProgress{
+		Open: s.Open, OldestOpen: s.OldestOpen, Differing: s.Differing, LookedAt: s.LookedAt, Records: s.Records,
+		CaughtUp: f.isCaughtUp(s), StreamThrottled: f.tail.Throttled(), Lag: time.Since(through),
+	}
+	select {
+	case <-f.scanned:
+		p.Scanned = true
+	default:
+	}
+	return p
+}
+
+// warnings tell of a stream that has too many readers.
+func (f *follower) warnings() []string {
+	n := f.tail.Throttled()
+	if n == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the stream was throttled %s times. A shard serves two readers: this one, the replicator, and something else? "+
+		"This verification reads more slowly then, and leaves the replicator its rate. End the third reader, or verify without --follow.", comma(n))}
+}
+
+// open begins to follow: at the end of the stream, or where the checkpoint says. What changes from then on is not missed.
+func (f *follower) open(ctx context.Context) error {
+	r := f.run
+	f.since = r.clock.Now()
+	var position json.RawMessage
+	if r.position.resumed && f.resume != nil {
+		since, err := time.Parse(time.RFC3339, f.resume.Since)
+		if err != nil {
+			return fmt.Errorf("read checkpoint: %w", err)
+		}
+		f.since, position = since, f.resume.Position
+	}
+	tail, err := openChanges(ctx, r, position)
+	if err != nil {
+		return err
+	}
+	f.tail = tail
+	return nil
+}
+
+// state is what the checkpoint is to hold. It is taken before the open keys are: what is read meanwhile is read again, not missed.
+func (f *follower) state() (*followState, error) {
+	if f.tail == nil {
+		return f.resume, nil // it has not begun
+	}
+	position, err := f.tail.Position()
+	if err != nil {
+		return nil, err
+	}
+	return &followState{Since: instant(f.since), Through: instant(f.run.clock.At(f.tail.ReadThrough())), Position: position}, nil
+}
+
+// followState is what a checkpoint holds of a verification that follows.
+type followState struct {
+	Since    string          `json:"since"`    // from when on each change is followed: RFC 3339, UTC
+	Through  string          `json:"through"`  // up to when the stream is read: likewise
+	Position json.RawMessage `json:"position"` // in the stream
+}
+
+// mostBehind is how old a position in the stream may be that is to be gone on from: the stream keeps 24 hours (DynamoDB developer guide,
+// "Change data capture for DynamoDB Streams"), and the rest is for reading them.
+const mostBehind = 23 * time.Hour
+
+// useless says why nobody can go on from the state; "" if one can.
+func (s *followState) useless(now time.Time) string {
+	through, err := time.Parse(time.RFC3339, s.Through)
+	switch {
+	case err != nil || len(s.Position) == 0:
+		return "it has no position in the stream"
+	case now.Sub(through) > mostBehind:
+		return fmt.Sprintf("it has read the stream up to %s, and the stream keeps 24 hours", s.Through)
+	}
+	return ""
+}
