@@ -125,7 +125,7 @@ type tailer struct {
 }
 
 // Run follows the source's stream and applies it to the target until UntilIdle, or until ctx ends, whose error it returns then,
-// with the checkpoint saved. It returns a *refuse.Error (exit status 2) if it did nothing, and another error if it failed on
+// with the checkpoint saved. It returns an error that is [ErrRefused] if it did nothing, and another error if it failed on
 // the way; the result then says how far it came.
 func Run(ctx context.Context, options Options) (Result, error) {
 	t, err := prepare(ctx, options)

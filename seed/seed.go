@@ -188,9 +188,9 @@ type run struct {
 	leastChecks, leastWrites atomic.Int64 // units of one consistent read and one write of each item read
 }
 
-// Run seeds the target. It returns a *refuse.Error (exit status 2) if it did nothing, the context's error if it was stopped
+// Run seeds the target. It returns an error that is [ErrRefused] if it did nothing, the context's error if it was stopped
 // (with the checkpoint saved), and another error if it failed on the way; the result then says how far it came. ErrRejected and
-// ErrLeftovers say that everything was done but for what they tell; table.ErrChanged, that a table or the source's stream was replaced
+// ErrLeftovers say that everything was done but for what they tell; [ErrChanged], that a table or the source's stream was replaced
 // meanwhile: what was copied is worth nothing then, and the run can't be resumed.
 //
 // Each segment is one loop: read a page; note its keys in the checkpoint; write and re-check its batches; next page. When all
