@@ -3,6 +3,9 @@ package verify
 import (
 	"slices"
 	"strings"
+
+	"reseal/internal/table"
+
 )
 
 // The lines of the tables' configuration.
