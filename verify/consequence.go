@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"reseal/internal/table"
-
 )
 
 // The lines of the tables' configuration.
