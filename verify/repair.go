@@ -21,17 +21,8 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 		r.target.forget(c.target)
 	}
 	refused := r.refusals()
-	lost := keys
-	for len(lost) > 0 {
-		var err error
-		if lost, err = r.converge.Settle(ctx, lost); err != nil {
-			return nil, fmt.Errorf("repair: %w", err)
-		}
-		if len(lost) > 0 { // a write without an answer may still be carried out; look again when it can't any more
-			if err := call.Sleep(ctx, r.policy.Lifetime()); err != nil {
-				return nil, fmt.Errorf("repair: %w", err)
-			}
-		}
+	if err := r.converge.SettleAll(ctx, keys, r.policy.Lifetime()); err != nil {
+		return nil, fmt.Errorf("repair: %w", err)
 	}
 	again := settlement{run: r, report: func(d Difference) error {
 		d.Refused = refused[d.Key.ID()]

@@ -27,12 +27,12 @@ var mutants = []mutant{
 		from: "uncertain = with(uncertain, pending)", to: "_ = with(nil, pending)",
 	},
 	{
-		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "seed/settle.go",
-		from: "r.wait(ctx, last.Add(r.lifetime))", to: "r.wait(ctx, last)",
+		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "internal/converge/settler.go",
+		from: "s.wait(ctx, last.Add(s.Lifetime))", to: "s.wait(ctx, last)",
 	},
 	{
 		name: "uncertain-in-checkpoint", what: "the uncertain list is not in the checkpoint", file: "seed/encode.go",
-		from: "file.Uncertain = make([][]byte, len(keys))", to: "keys = nil\n\tfile.Uncertain = make([][]byte, len(keys))",
+		from: "file.Uncertain = make([][]byte, len(uncertain))", to: "uncertain = nil\n\tfile.Uncertain = make([][]byte, len(uncertain))",
 	},
 	{
 		name: "noted-keys", what: "the keys about to be written are not in the checkpoint", file: "seed/checkpoint.go",
@@ -84,7 +84,7 @@ var mutants = []mutant{
 		from: "digest, err := it.Digest()", to: "digest, err := page.Keys[i].Digest(), error(nil)",
 	},
 	{
-		name: "lost-again", twist: "lost-again", what: "a key that is lost again while it is settled is forgotten", file: "seed/ledger.go",
+		name: "lost-again", twist: "lost-again", what: "a key that is lost again while it is settled is forgotten", file: "internal/converge/uncertain.go",
 		from: "is && !lost.at.After(taken)", to: "is && (true || !lost.at.After(taken))",
 	},
 	{
