@@ -51,7 +51,7 @@ var mutants = []mutant{
 		from: "at < a.failedAt {", to: "at > a.failedAt || a.failedAt == len(a.records) {",
 	},
 	{
-		name: "parent-before-child", what: "a shard is read beside its parent", file: "replicate/shards.go",
+		name: "parent-before-child", what: "a shard is read beside its parent", file: "internal/stream/shards.go",
 		from: "&& !t.waits(shards, shard) {", to: "&& len(shards.ancestors(shard)) >= 0 {",
 	},
 	{
@@ -59,11 +59,11 @@ var mutants = []mutant{
 		from: "ops[at] = op\n", to: "_ = at\n",
 	},
 	{
-		name: "trim-horizon", what: "a shard is read from LATEST on", file: "replicate/reader.go",
+		name: "trim-horizon", what: "a shard is read from LATEST on", file: "internal/stream/reader.go",
 		from: "in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon", to: "in.ShardIteratorType = types.ShardIteratorTypeLatest",
 	},
 	{
-		name: "deletes", what: "a delete is not applied", file: "replicate/record.go",
+		name: "deletes", what: "a delete is not applied", file: "internal/stream/record.go",
 		from: "case string(streamtypes.OperationTypeRemove):\n\t\treturn nil", to: "case string(streamtypes.OperationTypeRemove):\n\t\tr.Image = keys\n\t\treturn nil",
 	},
 	{
@@ -116,23 +116,23 @@ var mutants = []mutant{
 		from: "expiryOf(ctx, o.Source, o.SourceTable, ", to: "expiryOf(ctx, o.Target, o.TargetTable, ",
 	},
 	{
-		name: "idle-without-shards", what: "a stream that lists no shard is idle", file: "replicate/shards.go",
+		name: "idle-without-shards", what: "a stream that lists no shard is idle", file: "internal/stream/shards.go",
 		from: "len(shards.parents) == 0 || ", to: "",
 	},
 	{
-		name: "child-from-its-start", twist: "trims", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "replicate/position.go",
+		name: "child-from-its-start", twist: "trims", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "internal/stream/position.go",
 		from: "if exact {", to: "if false && exact {",
 	},
 	{
-		name: "late-parent-halts", twist: "holes", what: "a parent that is listed late is read beside its children", file: "replicate/shards.go",
+		name: "late-parent-halts", twist: "holes", what: "a parent that is listed late is read beside its children", file: "internal/stream/shards.go",
 		from: "r.cancel(errHalted)", to: "if true {\n\t\t\tcontinue\n\t\t}\n\t\tr.cancel(errHalted)",
 	},
 	{
-		name: "children-again", twist: "holes", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
-		from: "c.set(child, shardPosition{Parent: was.Parent,", to: "_ = (shardPosition{Parent: was.Parent,",
+		name: "children-again", twist: "holes", what: "the children of a parent that was listed late are not read again", file: "internal/stream/position.go",
+		from: "c.set(child, Position{Parent: was.Parent,", to: "_ = (Position{Parent: was.Parent,",
 	},
 	{
-		name: "replicator-confirms", twist: "stream-anew", what: "an idle replication doesn't look at the stream again", file: "replicate/shards.go",
+		name: "replicator-confirms", twist: "stream-anew", what: "an idle replication doesn't look at the stream again", file: "internal/stream/shards.go",
 		from: "if err := t.confirm(ctx); err != nil {", to: "if err := ctx.Err(); err != nil {",
 	},
 	{
@@ -152,7 +152,7 @@ var mutants = []mutant{
 		from: "if c.date.IsZero() {\n\t\treturn moment", to: "if true || c.date.IsZero() {\n\t\treturn moment",
 	},
 	{
-		name: "missing-parent-confirmed", twist: "holes", what: "a parent that one listing lacks counts as gone", file: "replicate/shards.go",
+		name: "missing-parent-confirmed", twist: "holes", what: "a parent that one listing lacks counts as gone", file: "internal/stream/shards.go",
 		from: "case try < confirmations:", to: "case try < 1:",
 	},
 	{
@@ -160,27 +160,27 @@ var mutants = []mutant{
 		from: "if !held {", to: "if false && !held {",
 	},
 	{
-		name: "late-below-drained", twist: "holes", what: "a shard that is listed late below a drained parent counts as one in time", file: "replicate/position.go",
+		name: "late-below-drained", twist: "holes", what: "a shard that is listed late below a drained parent counts as one in time", file: "internal/stream/position.go",
 		from: "AsOf: before.asOf(), Late: late}", to: "AsOf: before.asOf()}",
 	},
 	{
-		name: "earlier-listings", twist: "holes", what: "a resumed replication knows nothing of the shards that were listed before", file: "replicate/shards.go",
+		name: "earlier-listings", twist: "holes", what: "a resumed replication knows nothing of the shards that were listed before", file: "internal/stream/shards.go",
 		from: "shards := t.position.listing()", to: "shards := newListing()",
 	},
 	{
-		name: "children-again-at-once", twist: "holes", what: "what comes after a late shard is read again only if that one holds a record", file: "replicate/shards.go",
+		name: "children-again-at-once", twist: "holes", what: "what comes after a late shard is read again only if that one holds a record", file: "internal/stream/shards.go",
 		from: "if late && t.position.known(parent) {", to: "if false && late && t.position.known(parent) {",
 	},
 	{
-		name: "trimmed-harmless", twist: "trims", what: "no trimmed record is missed", file: "replicate/reader.go",
+		name: "trimmed-harmless", twist: "trims", what: "no trimmed record is missed", file: "internal/stream/reader.go",
 		from: "return isTrimmed(err) && !r.tailer.position.needs(r.shard)", to: "return isTrimmed(err)",
 	},
 	{
 		name: "checkpoint-age", twist: "trims", what: "a replication goes on from a checkpoint of any age", file: "replicate/checkpoint.go",
-		from: "if shard, stale := file.stale(c.now()); stale {", to: "if shard, stale := file.stale(c.now()); stale && shard == \"\" {",
+		from: "if shard, stale := file.Stale(c.positions.Now()); stale {", to: "if shard, stale := file.Stale(c.positions.Now()); stale && shard == \"\" {",
 	},
 	{
-		name: "young-shard", what: "one answer that there is no such shard is believed", file: "replicate/listing.go",
+		name: "young-shard", what: "one answer that there is no such shard is believed", file: "internal/stream/listing.go",
 		from: "!isGone(err) || n == confirmations {", to: "true || !isGone(err) || n == confirmations {",
 	},
 }
