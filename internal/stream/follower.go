@@ -138,27 +138,6 @@ func (t *Follower) Status() Status {
 	return s
 }
 
-// ReadThrough is a time, by this machine's clock, up to which the records of all shards were read, as far as reads that find nothing
-// tell; the zero time if it isn't known.
-func (t *Follower) ReadThrough() time.Time {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var oldest time.Time
-	for _, r := range t.readers {
-		if !r.endedAt().IsZero() {
-			continue
-		}
-		_, to, empty := r.emptyBetween()
-		if !empty {
-			return time.Time{}
-		}
-		if oldest.IsZero() || to.Before(oldest) {
-			oldest = to
-		}
-	}
-	return oldest
-}
-
 // Fails has Status tell of an error that ends nothing yet; nil: it has passed. what is its cause, which no shard's name is.
 func (t *Follower) Fails(what string, err error) {
 	t.mu.Lock()

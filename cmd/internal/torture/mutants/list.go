@@ -43,8 +43,8 @@ var mutants = []mutant{
 		from: "r.page(ctx, s, after, ops)", to: "r.page(ctx, s, page.Next, ops)",
 	},
 	{
-		name: "contiguous-checkpoint-tailer", what: "the replicator's position is past records that are being applied", file: "replicate/sink.go",
-		from: "counts, err := sink.apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence, records[len(records)-1].Made)\n\tcounts, err := sink.apply(",
+		name: "contiguous-checkpoint-tailer", what: "the replicator's position is past records that are being applied", file: "internal/stream/apply.go",
+		from: "done, err := t.options.Sink.Apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence, records[len(records)-1].Made)\n\tdone, err := t.options.Sink.Apply(",
 	},
 	{
 		name: "lowest-unapplied", what: "the position after a failure is that of the last key that failed, not the first", file: "replicate/apply.go",
