@@ -5,11 +5,7 @@ import (
 	"errors"
 	"sync"
 
-	"reseal/internal/call"
 	"reseal/internal/item"
-
-	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
 // ahead is the keys that were written ahead of their turn, since the target refuses what an earlier record of theirs holds. It is
@@ -71,85 +67,19 @@ func (a *ahead) forget(reached map[string]int, applied int) {
 // supersede looks in the shard, after a record, and then in the shards that come after it, for records of a key, up to what there is at
 // present, and writes the first one that the target takes. It tells whether there is one: the application has put the item right.
 // Nothing else of the key can be written meanwhile: all its records are in these shards, which wait for this one.
-func (r *reader) supersede(ctx context.Context, key item.Key, after string) (bool, error) {
-	in := &dynamodbstreams.GetShardIteratorInput{
-		StreamArn: &r.tailer.stream, ShardId: &r.shard, ShardIteratorType: types.ShardIteratorTypeAfterSequenceNumber, SequenceNumber: &after,
-	}
-	ended, done, err := r.searchShard(ctx, in, key)
-	if err != nil || done || !ended {
-		return done, err
-	}
-	shards, err := r.tailer.list(ctx)
-	if err != nil {
-		return false, err
-	}
-	return r.searchChildren(ctx, shards, key)
-}
-
-func (r *reader) searchChildren(ctx context.Context, shards listing, key item.Key) (bool, error) {
-	for shard, parent := range shards.parents {
-		if parent != r.shard {
-			continue
-		}
-		child := &reader{tailer: r.tailer, shard: shard}
-		in := &dynamodbstreams.GetShardIteratorInput{StreamArn: &r.tailer.stream, ShardId: &child.shard, ShardIteratorType: types.ShardIteratorTypeTrimHorizon}
-		ended, done, err := child.searchShard(ctx, in, key)
-		if err == nil && ended && !done {
-			done, err = child.searchChildren(ctx, shards, key)
-		}
-		if err != nil || done {
-			return done, err
-		}
-	}
-	return false, nil
-}
-
-// searchShard looks through one shard. It tells whether the shard is at its end, and whether a record was written.
-func (r *reader) searchShard(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput, key item.Key) (ended, done bool, err error) {
-	out, err := r.getIterator(ctx, in)
-	if isGone(err) { // so new that not every part of the service has heard of it, perhaps: there is nothing to be had at present
-		return false, false, nil
-	}
-	if err != nil {
-		return false, false, trimmed(err)
-	}
-	const mostEmpty = 5 // answers in a row, then there is nothing more at present
-	iterator := out.ShardIterator
-	for empty := 0; iterator != nil && empty < mostEmpty; {
-		found, err := r.read(ctx, iterator)
-		if isGone(err) {
-			return false, false, nil
-		}
-		if err != nil {
-			return false, false, err
-		}
-		if empty++; len(found.records) > 0 {
-			empty = 0
-		}
-		if found.unread != nil {
-			return false, false, nil // nobody gets past that one
-		}
-		if done, err := r.tryRecord(ctx, found.records, key); done || err != nil {
-			return false, done, err
-		}
-		if iterator = found.next; iterator != nil {
-			if err := call.Sleep(ctx, r.tailer.poll()); err != nil {
-				return false, false, err
-			}
-		}
-	}
-	return iterator == nil, false, nil
+func (t *tailer) supersede(ctx context.Context, shard string, key item.Key, after string) (bool, error) {
+	return t.follower.Search(ctx, shard, after, func(records []Record) (bool, error) { return t.tryRecord(ctx, records, key) })
 }
 
 // tryRecord writes the last of the records that is of the key, if there is one and the target takes it.
-func (r *reader) tryRecord(ctx context.Context, records []Record, key item.Key) (bool, error) {
+func (t *tailer) tryRecord(ctx context.Context, records []Record, key item.Key) (bool, error) {
 	for i := len(records) - 1; i >= 0; i-- {
 		if records[i].Key != key {
 			continue
 		}
-		counts, err := r.tailer.sink.apply(ctx, records[i:i+1])
+		counts, err := t.sink.apply(ctx, records[i:i+1])
 		if counts.Uncertain > 0 {
-			r.tailer.wroteUncertain()
+			t.wroteUncertain()
 		}
 		switch {
 		case errors.Is(err, ErrPoison):
@@ -157,7 +87,7 @@ func (r *reader) tryRecord(ctx context.Context, records []Record, key item.Key) 
 		case err != nil:
 			return false, err
 		}
-		r.tailer.ahead.add(records[i])
+		t.ahead.add(records[i])
 		return true, nil
 	}
 	return false, nil

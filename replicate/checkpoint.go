@@ -10,12 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"reseal/internal/atomicfile"
 	"reseal/internal/call"
 	"reseal/internal/refuse"
+	"reseal/internal/stream"
 	"reseal/internal/table"
 )
 
@@ -28,48 +28,13 @@ const (
 
 // checkpointFile is the file's content.
 type checkpointFile struct {
-	Format  string                   `json:"format"`
-	Source  table.Identity           `json:"source"`
-	Target  table.Identity           `json:"target"`
-	Stream  string                   `json:"stream"`          // ARN: a stream that was disabled and enabled again is another one
-	Started time.Time                `json:"started"`         // of the first run: changes from then on are needed
-	Shards  map[string]shardPosition `json:"shards"`          // those that were begun
-	Quiet   bool                     `json:"quiet,omitempty"` // the run that wrote it ended, and no write of it may still be carried out
+	Format string         `json:"format"`
+	Source table.Identity `json:"source"`
+	Target table.Identity `json:"target"`
+	Stream string         `json:"stream"` // ARN: a stream that was disabled and enabled again is another one
+	stream.State
+	Quiet bool `json:"quiet,omitempty"` // the run that wrote it ended, and no write of it may still be carried out
 }
-
-// shardPosition is how far a shard is applied.
-type shardPosition struct {
-	Sequence string    `json:"sequence,omitempty"` // of the last record applied; "": none yet
-	Drained  bool      `json:"drained,omitempty"`  // the shard is closed and wholly applied
-	ReadAt   time.Time `json:"read_at"`            // when it was begun, or last read and what was found was applied
-
-	// What follows is not in files of the first format.
-
-	Start  string    `json:"start,omitempty"`  // until a record is applied, begin at this sequence number; "": with the oldest that there is
-	Latest bool      `json:"latest,omitempty"` // it was begun with LATEST: what its parents held is not wanted
-	Late   bool      `json:"late,omitempty"`   // it was listed only after a child was begun: with its first record those begin again
-	Parent string    `json:"parent,omitempty"` // as the shard was listed
-	First  string    `json:"first,omitempty"`  // likewise its StartingSequenceNumber; "": it was not noted
-	AsOf   time.Time `json:"as_of,omitzero"`   // what is needed of the shard and was made before is applied; zero: ReadAt
-}
-
-// asOf is AsOf, or for a file of the first format what it has instead, which may be too young by the lag of that time. What was
-// trimmed within that is still found out: by the sequence number at which a shard, or its child, begins.
-func (p shardPosition) asOf() time.Time {
-	if p.AsOf.IsZero() {
-		return p.ReadAt
-	}
-	return p.AsOf
-}
-
-const (
-	// retention is how long a record can be read (API reference, GetRecords: "there is a 24 hour limit on data retention").
-	retention = 24 * time.Hour
-	// readAtStep is how old ReadAt may grow while nothing is found, so that an idle stream doesn't write a file every second.
-	readAtStep = time.Minute
-	// tipTime is for how long reads have to find nothing until that is taken for the shard's present end.
-	tipTime = 10 * time.Second
-)
 
 // checkpoint keeps the position of a replication in a file. It is behind what was applied, never before it: applying records
 // again is harmless. It is safe for concurrent use.
@@ -78,36 +43,39 @@ type checkpoint struct {
 	lock    *atomicfile.Lock // nil without a path
 	resumed bool
 	unquiet bool // the run before was killed, perhaps with a write under way
-	clock   atomic.Pointer[call.Clock]
 
-	mu     sync.Mutex // guards what follows
+	positions *stream.Positions
+
+	saving sync.Mutex // guards what follows
 	file   checkpointFile
-	dirty  bool
-	saving sync.Mutex
+	dirty  bool // beside the positions
 }
 
 // saveInterval bounds what is applied again after a crash.
 const saveInterval = time.Second
 
-func openCheckpoint(o Options, pair table.Pair) (*checkpoint, error) {
-	c := &checkpoint{path: o.Checkpoint, dirty: true, file: checkpointFile{
+// newCheckpoint is that of a run in its file, which open opens.
+func newCheckpoint(o Options, pair table.Pair) *checkpoint {
+	return &checkpoint{path: o.Checkpoint, dirty: true, file: checkpointFile{
 		Format: checkpointFormat, Source: pair.Source.Identity(), Target: pair.Target.Identity(),
-		Stream: pair.Source.StreamARN(), Shards: map[string]shardPosition{},
-	}}
-	c.setClock(pair.Source.Clock)
-	c.file.Started = c.now()
+		Stream: pair.Source.StreamARN(),
+	}, positions: stream.NewPositions(pair.Source.Clock)}
+}
+
+// open locks the file, and takes over what it says, or starts over.
+func (c *checkpoint) open(restart bool) error {
 	if c.path == "" {
-		return c, nil
+		return nil
 	}
 	var err error
 	c.lock, err = atomicfile.Acquire(c.path)
 	switch {
 	case errors.Is(err, atomicfile.ErrLocked):
-		return nil, refuse.Because(err, "wait until it has ended, or give another --checkpoint", "another replication is using the checkpoint %q", c.path)
+		return refuse.Because(err, "wait until it has ended, or give another --checkpoint", "another replication is using the checkpoint %q", c.path)
 	case err != nil:
-		return nil, c.unwritable(err)
+		return c.unwritable(err)
 	}
-	if o.Restart {
+	if restart {
 		err = c.startOver()
 	} else {
 		err = c.load()
@@ -119,9 +87,9 @@ func openCheckpoint(o Options, pair table.Pair) (*checkpoint, error) {
 	}
 	if err != nil {
 		c.close()
-		return nil, err
+		return err
 	}
-	return c, nil
+	return nil
 }
 
 func (c *checkpoint) unwritable(err error) error {
@@ -198,37 +166,20 @@ func (c *checkpoint) load() error {
 		return refuse.New("changes may have been missed: "+table.StartOver,
 			"the checkpoint %q belongs to a stream that was since disabled", c.path)
 	}
-	if shard, stale := file.stale(c.now()); stale {
+	if shard, stale := file.Stale(c.positions.Now()); stale {
 		return refuse.Because(ErrTrimmed, table.StartOver,
-			"the checkpoint %q reaches back too far: its position in %s is more than %s old, and changes may be gone from the stream", c.path, shard, retention)
+			"the checkpoint %q reaches back too far: its position in %s is more than %s old, and changes may be gone from the stream", c.path, shard, stream.Retention)
 	}
-	if file.Shards != nil {
-		c.file.Shards = file.Shards
-	}
-	c.file.Started = file.Started
+	c.positions.Resume(file.State)
 	c.resumed, c.unquiet = true, !file.Quiet
 	return nil
 }
 
 // quiet records that the run ends with no write under way.
 func (c *checkpoint) quiet() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.saving.Lock()
+	defer c.saving.Unlock()
 	c.file.Quiet, c.dirty = true, true
-}
-
-// stale tells whether a shard, or the whole stream, is applied only up to a time of which records may have been trimmed unseen. For
-// a shard with a sequence number the service would tell, but it says nothing of one that was found empty so far, nor of shards that
-// came and went since.
-func (f *checkpointFile) stale(now time.Time) (string, bool) {
-	last := f.Started
-	for shard, position := range f.Shards {
-		if !position.Drained && now.Sub(position.asOf()) >= retention {
-			return "shard " + shard, true
-		}
-		last = later(last, position.asOf())
-	}
-	return "the stream", now.Sub(last) >= retention
 }
 
 // saveRegularly saves the checkpoint every saveInterval until ctx ends.
@@ -253,22 +204,19 @@ func (c *checkpoint) save() error {
 	}
 	c.saving.Lock()
 	defer c.saving.Unlock()
-	c.mu.Lock()
-	dirty := c.dirty
-	data, err := json.Marshal(c.file)
-	c.dirty = false
-	c.mu.Unlock()
-	if !dirty {
+	state, moved := c.positions.Take()
+	if !moved && !c.dirty {
 		return nil
 	}
+	c.file.State = state
+	data, err := json.Marshal(c.file)
 	if err == nil {
 		err = atomicfile.Write(c.path, data)
 	}
 	if err != nil {
-		c.mu.Lock()
-		c.dirty = true
-		c.mu.Unlock()
+		c.positions.Changed()
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
+	c.dirty = false
 	return nil
 }

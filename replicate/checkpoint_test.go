@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"reseal/internal/refuse"
+	"reseal/internal/stream"
 	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -198,7 +199,7 @@ func TestCheckpointThatDoesNotFit(t *testing.T) {
 		}
 	}
 	// Not read for longer than the stream keeps its records: the only shard, or a drained one whose children are not known.
-	for _, shard := range []shardPosition{{Sequence: "1", ReadAt: long}, {ReadAt: long}, {Drained: true, ReadAt: long}} {
+	for _, shard := range []stream.Position{{Sequence: "1", ReadAt: long}, {ReadAt: long}, {Drained: true, ReadAt: long}} {
 		if err := os.WriteFile(o.Checkpoint, good, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +213,7 @@ func TestCheckpointThatDoesNotFit(t *testing.T) {
 	}
 	// One shard of several.
 	changeCheckpoint(t, o.Checkpoint, func(c *checkpointFile) {
-		c.Shards["read lately"], c.Shards["not read"] = shardPosition{ReadAt: time.Now()}, shardPosition{ReadAt: long}
+		c.Shards["read lately"], c.Shards["not read"] = stream.Position{ReadAt: time.Now()}, stream.Position{ReadAt: long}
 	})
 	wantIs(t, f.refusal(o, "position in shard not read is"), ErrTrimmed)
 	// Not all that long ago.
@@ -220,9 +221,9 @@ func TestCheckpointThatDoesNotFit(t *testing.T) {
 		delete(c.Shards, "read lately")
 		delete(c.Shards, "not read")
 		for id := range c.Shards {
-			c.Shards[id] = shardPosition{ReadAt: time.Now().Add(-23 * time.Hour)}
+			c.Shards[id] = stream.Position{ReadAt: time.Now().Add(-23 * time.Hour)}
 		}
-		c.Shards["drained and trimmed long ago"] = shardPosition{Drained: true, ReadAt: time.Now().Add(-49 * time.Hour)}
+		c.Shards["drained and trimmed long ago"] = stream.Position{Drained: true, ReadAt: time.Now().Add(-49 * time.Hour)}
 	})
 	f.run(o)
 	f.wantSame()
@@ -467,40 +468,4 @@ func TestShardThatIsNotListedForAMoment(t *testing.T) {
 	}
 	f.run(o)
 	f.wantSame()
-}
-
-func TestForget(t *testing.T) {
-	t.Parallel()
-	c := &checkpoint{file: checkpointFile{Shards: map[string]shardPosition{
-		"listed":  {Drained: true, ReadAt: time.Now().Add(-49 * time.Hour)},
-		"old":     {Drained: true, ReadAt: time.Now().Add(-49 * time.Hour)},
-		"recent":  {Drained: true, ReadAt: time.Now().Add(-47 * time.Hour)},
-		"ongoing": {ReadAt: time.Now().Add(-49 * time.Hour)},
-	}}}
-	c.forget(listing{parents: map[string]string{"listed": ""}})
-	if _, is := c.file.Shards["old"]; is || len(c.file.Shards) != 3 || !c.dirty {
-		t.Errorf("left: %v", c.file.Shards)
-	}
-}
-
-func TestFoundEmpty(t *testing.T) {
-	t.Parallel()
-	lately := time.Now().Add(-time.Second)
-	before := lately.Add(-readAtStep)
-	c := &checkpoint{file: checkpointFile{Shards: map[string]shardPosition{
-		"lately": {Sequence: "1", ReadAt: lately, AsOf: before}, "before": {Sequence: "2", ReadAt: before, AsOf: before},
-	}}}
-	c.foundEmpty("lately", before, lately)
-	if c.dirty || !c.file.Shards["lately"].ReadAt.Equal(lately) {
-		t.Error("an idle stream writes the checkpoint each time that it is read")
-	}
-	c.foundEmpty("before", lately, lately.Add(tipTime-1)) // some empty answers are no end
-	if got := c.file.Shards["before"]; !c.dirty || got.Sequence != "2" || !got.ReadAt.After(lately) || !got.AsOf.Equal(before) {
-		t.Errorf("position is %+v", got)
-	}
-	c.file.Shards["before"] = shardPosition{Sequence: "2", ReadAt: before, AsOf: before}
-	c.foundEmpty("before", lately, lately.Add(tipTime))
-	if got := c.file.Shards["before"]; !got.AsOf.Equal(lately) {
-		t.Errorf("position is %+v", got)
-	}
 }

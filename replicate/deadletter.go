@@ -39,7 +39,7 @@ type Queue struct {
 }
 
 // OpenQueue finds the queue that the ARN names, with the AWS configuration of side. table is the target's name, for the messages. An ARN
-// that isn't one of a queue, and a queue that doesn't exist, are a *refuse.Error.
+// that isn't one of a queue, and a queue that doesn't exist, are errors that are [ErrRefused].
 func OpenQueue(ctx context.Context, side table.Side, queueARN, target string) (*Queue, error) {
 	parsed, err := arn.Parse(queueARN)
 	if err != nil || parsed.Service != "sqs" || parsed.Region == "" || parsed.AccountID == "" || parsed.Resource == "" {

@@ -1,25 +1,15 @@
 package replicate
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
-	"time"
 
-	"reseal/internal/item"
-	"reseal/internal/item/itemtest"
+	"reseal/internal/call"
 	"reseal/internal/refuse"
+	"reseal/internal/stream"
 	"reseal/internal/table"
-
-	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 )
 
 // FuzzCheckpoint: a file is refused, or taken over with all positions that it has; what is saved then says the same.
@@ -38,8 +28,8 @@ func FuzzCheckpoint(f *testing.F) {
 	fresh := func() *checkpoint {
 		return &checkpoint{path: path, dirty: true, file: checkpointFile{
 			Format: checkpointFormat, Source: table.Identity{ARN: "s", Made: "1"}, Target: table.Identity{ARN: "t", Made: "2"},
-			Stream: "x", Started: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), Shards: map[string]shardPosition{},
-		}}
+			Stream: "x",
+		}, positions: stream.NewPositions(call.Clock{})}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -47,19 +37,16 @@ func FuzzCheckpoint(f *testing.F) {
 		}
 		c := fresh()
 		if err := c.load(); err != nil {
-			if !refuse.Is(err) || len(c.file.Shards) > 0 {
-				t.Fatalf("error %v, shards %v", err, c.file.Shards)
+			if state, _ := c.positions.Take(); !refuse.Is(err) || len(state.Shards) > 0 {
+				t.Fatalf("error %v, shards %v", err, state.Shards)
 			}
 			return
 		}
-		if !c.resumed || c.file.Shards == nil {
-			t.Fatalf("taken over: %+v", c)
+		state, changed := c.positions.Take()
+		if !c.resumed || !changed || state.Shards == nil {
+			t.Fatalf("taken over: %+v", state)
 		}
-		for shard, position := range c.file.Shards {
-			if !c.known(shard) || c.of(shard).Sequence != position.Sequence || c.isDrained(shard) != position.Drained {
-				t.Fatalf("shard %q: %+v", shard, position)
-			}
-		}
+		c.positions.Changed()
 		if err := c.save(); err != nil {
 			t.Fatal(err)
 		}
@@ -67,11 +54,12 @@ func FuzzCheckpoint(f *testing.F) {
 		if err := again.load(); err != nil {
 			t.Fatalf("what was saved is refused: %v", err)
 		}
-		if !again.file.Started.Equal(c.file.Started) || len(again.file.Shards) != len(c.file.Shards) {
-			t.Fatalf("saved %+v, then %+v", c.file, again.file)
+		saved, _ := again.positions.Take()
+		if !saved.Started.Equal(state.Started) || len(saved.Shards) != len(state.Shards) {
+			t.Fatalf("saved %+v, then %+v", state, saved)
 		}
-		for shard, position := range c.file.Shards {
-			next := again.file.Shards[shard]
+		for shard, position := range state.Shards {
+			next := saved.Shards[shard]
 			if !next.ReadAt.Equal(position.ReadAt) {
 				t.Fatalf("shard %q: %+v, then %+v", shard, position, next)
 			}
@@ -81,174 +69,4 @@ func FuzzCheckpoint(f *testing.F) {
 			}
 		}
 	})
-}
-
-// recordNames are those that a record's reading goes by. The event's decoder takes them in any case.
-var recordNames = []string{
-	"Records", "NextShardIterator", "dynamodb", "eventName", "eventSourceARN", "Keys", "NewImage", "OldImage", "SequenceNumber", "ApproximateCreationDateTime",
-}
-
-// FuzzPage holds the reading of records from their bytes against that by aws-lambda-go, of an event, and by the SDK, of an answer of
-// GetRecords: both are the same JSON. Where a record's key and image are what DynamoDB sends, all must read the same.
-func FuzzPage(f *testing.F) {
-	data, err := os.ReadFile("testdata/event.json")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(data)
-	for _, s := range []string{
-		`{}`, `{"Records":null}`, `{"Records":[]}`, `{"Records":[{}]}`, `{"Records":[null]}`, `{"Records":[{"dynamodb":{"SequenceNumber":"1"}}]}`,
-		`{"Records":[{"eventName":"INSERT","dynamodb":{"SequenceNumber":"1","Keys":{"id":{"S":"a"}},"NewImage":{"id":{"S":"a"},"n":{"N":"1.0"}}}}]}`,
-		`{"Records":[{"eventName":"REMOVE","dynamodb":{"SequenceNumber":"2","Keys":{"id":{"S":""}}}}],"NextShardIterator":"a\/b"}`,
-		`{"NextShardIterator":null,"Records":[{"eventName":"MODIFY","dynamodb":{"SequenceNumber":"3","Keys":{"id":{"S":"a"}}}}]}`,
-		`{"Records":[{"eventName":"MODIFY","dynamodb":{"SequenceNumber":"4","Keys":{"id":{"N":"1"}},"NewImage":{}}}]}`,
-		`{"Records":[{"eventName":"MODIFY","dynamodb":{"SequenceNumber":"","ApproximateCreationDateTime":1e300,"Keys":{"id":{"S":"a"}},"NewImage":{"x":{"L":[{"NULL":true}]}}}}]}`,
-		`{"Records":[{"eventName":"MODIFY","eventSourceARN":"arn","dynamodb":{"NewImage":{"x":{"X":[1,"]"]}},"OldImage":{"x":[]},"ApproximateCreationDateTime":1.7e9,"SequenceNumber":"5","Keys":{"id":{"S":"a"}}}},
-		 {"eventName":"MOVE","dynamodb":{"Keys":{"id":{"S":"\u0061"}},"ApproximateCreationDateTime":9700000000.123,"SequenceNumber":"6"}}]}`,
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		found, err := readPage(idSchema, "", data) // must not panic
-		if itemtest.Plain(data, recordNames...) != nil {
-			return
-		}
-		var body struct{ Records []json.RawMessage }
-		if jsonErr := json.Unmarshal(data, &body); err == nil && (jsonErr != nil || len(found.records) != len(body.Records)) {
-			t.Fatalf("%d records, want %d (%v)", len(found.records), len(body.Records), jsonErr)
-		}
-		if !plainRecords(data) {
-			return
-		}
-		ofEvent, eventErr := pageOfEvent(data)
-		answer, answerErr := decodeRecords(t, data)
-		if err != nil {
-			if eventErr == nil && answerErr == nil && body.Records != nil {
-				t.Fatalf("it can't be read: %v", err)
-			}
-			return
-		}
-		if eventErr == nil {
-			samePage(t, found, ofEvent)
-		}
-		if answerErr == nil {
-			samePage(t, found, convertPage(idSchema, "", answer))
-			if next, want := found.next, answer.NextShardIterator; (next == nil) != (want == nil) || aws.ToString(next) != aws.ToString(want) {
-				t.Fatalf("the next iterator is %q, of the SDK %q", aws.ToString(next), aws.ToString(want))
-			}
-		}
-	})
-}
-
-// samePage checks that the pages hold the same records, up to the first one that can't be read.
-func samePage(t *testing.T, found, want page) {
-	t.Helper()
-	if len(found.records) != len(want.records) {
-		t.Fatalf("%d records, want %d", len(found.records), len(want.records))
-	}
-	for i, record := range found.records {
-		reference := want.records[i]
-		unread, wantUnread := found.unread != nil && found.unread.Index == i, want.unread != nil && want.unread.Index == i
-		if unread && !wantUnread {
-			if _, err := reference.Image.Digest(); err == nil || reference.Image.Absent() {
-				t.Fatalf("record %d can't be read: %v", i, found.unread.Err)
-			}
-			return // it is read, but is no item: one that is nested too deeply
-		}
-		if unread != wantUnread {
-			t.Fatalf("record %d is read, but should not be: %v", i, want.unread.Err)
-		}
-		if unread {
-			if found.unread.Sequence != want.unread.Sequence {
-				t.Fatalf("record %q can't be read, want %q", found.unread.Sequence, want.unread.Sequence)
-			}
-			return
-		}
-		sameRecord(t, record, reference)
-	}
-}
-
-func sameRecord(t *testing.T, record, want Record) {
-	t.Helper()
-	if record.Key != want.Key || record.Sequence != want.Sequence || record.Event != want.Event || record.Image.Absent() != want.Image.Absent() {
-		t.Fatalf("%+v, want %+v", record, want)
-	}
-	if want.Stream != "" && record.Stream != want.Stream {
-		t.Fatalf("of stream %q, want %q", record.Stream, want.Stream)
-	}
-	const most = 9e9 // s, the year 2255: the SDK has times that are only a little later wrong
-	known := !record.Made.IsZero() && record.Made.Unix() < most && record.Made.Unix() > -most
-	if apart := record.Made.Sub(want.Made); known && (apart < -time.Millisecond || apart > time.Millisecond) {
-		t.Fatalf("made at %s, want %s", record.Made, want.Made)
-	}
-	digest, err := record.Image.Digest()
-	if other, otherErr := want.Image.Digest(); digest != other || (err == nil) != (otherErr == nil) {
-		t.Fatalf("%s, want %s", record.Image.JSON(), want.Image.JSON())
-	}
-}
-
-// pageOfEvent has aws-lambda-go read an event.
-func pageOfEvent(data []byte) (page, error) {
-	var event events.DynamoDBEvent
-	if err := json.Unmarshal(data, &event); err != nil {
-		return page{}, err
-	}
-	var found page
-	for _, raw := range event.Records {
-		found.add(fromEvent(raw))
-	}
-	return found, nil
-}
-
-func fromEvent(r events.DynamoDBEventRecord) (Record, error) {
-	record := Record{Sequence: r.Change.SequenceNumber, Event: r.EventName, Made: r.Change.ApproximateCreationDateTime.Time, Stream: r.EventSourceArn}
-	if record.Sequence == "" {
-		return record, errNoSequence
-	}
-	keys, keysErr := itemtest.FromEvent(r.Change.Keys)
-	image, imageErr := itemtest.FromEvent(r.Change.NewImage)
-	if err := errors.Join(keysErr, imageErr); err != nil {
-		return record, err
-	}
-	return record, record.fill(idSchema, item.Of(keys), item.Of(image))
-}
-
-// plainRecords tells whether the keys and images of all records are what DynamoDB sends.
-func plainRecords(data []byte) bool {
-	var body struct {
-		Records []struct {
-			Dynamodb struct{ Keys, NewImage, OldImage json.RawMessage }
-		}
-	}
-	if json.Unmarshal(data, &body) != nil {
-		return false
-	}
-	for _, record := range body.Records {
-		for _, image := range []json.RawMessage{record.Dynamodb.Keys, record.Dynamodb.NewImage, record.Dynamodb.OldImage} {
-			if _, err := itemtest.Decode(image); image != nil && string(image) != "null" && err != nil {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// decodeRecords has the SDK's client read an answer.
-func decodeRecords(t *testing.T, data []byte) (*dynamodbstreams.GetRecordsOutput, error) {
-	return streamsAnswering(data).GetRecords(t.Context(), &dynamodbstreams.GetRecordsInput{ShardIterator: aws.String("i")})
-}
-
-// streamsAnswering returns the SDK's client, which gets this answer to everything.
-func streamsAnswering(data []byte) *dynamodbstreams.Client {
-	return dynamodbstreams.New(dynamodbstreams.Options{
-		BaseEndpoint: aws.String("http://localhost"), Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{},
-		HTTPClient: answering(data),
-	})
-}
-
-// answering is an HTTP client that gets this answer to everything.
-type answering []byte
-
-func (a answering) Do(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(a))}, nil
 }

@@ -11,9 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"reseal/internal/batch"
 	"reseal/internal/call"
-	"reseal/internal/capacity"
 
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
@@ -199,22 +197,6 @@ func TestNotIdleByAListingFromBefore(t *testing.T) {
 	}
 	f.run(o)
 	f.wantSame()
-}
-
-func TestLagIsTheAgeOfWhatWasAppliedLast(t *testing.T) {
-	t.Parallel()
-	none := capacity.NewLimiter(0)
-	a := &tailer{lags: map[string]time.Duration{}, writer: &batch.Writer{Limiter: none}, throttledReads: none, start: time.Now(), position: &checkpoint{}}
-	a.applied("a", Counts{Records: 1}, time.Now().Add(-time.Hour))
-	a.applied("b", Counts{Records: 1}, time.Now().Add(-time.Minute))
-	a.applied("c", Counts{Records: 1}, time.Time{})
-	if lag := a.progress().Lag.Round(time.Second); lag != time.Hour {
-		t.Errorf("lag is %s, want that of shard a", lag)
-	}
-	a.caughtUp("a")
-	if p := a.progress(); p.Lag.Round(time.Second) != time.Minute || p.Records != 3 {
-		t.Errorf("progress is %+v", p)
-	}
 }
 
 // A run that was killed may have had a write under way, of which its checkpoint tells nothing: the next one isn't done before that one

@@ -12,6 +12,7 @@ import (
 	"reseal/internal/batch"
 	"reseal/internal/call"
 	"reseal/internal/capacity"
+	"reseal/internal/stream"
 	"reseal/internal/table"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -61,7 +62,7 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 // after it has returned.
 func (h *Handler) Handle(ctx context.Context, event json.RawMessage) (events.DynamoDBEventResponse, error) {
 	found, err := h.read(event)
-	records := found.records
+	records := found.Records
 	counts, failure := Counts{}, &Unapplied{} // all of it comes again
 	if err == nil {
 		counts, failure = h.applyPage(ctx, found)
@@ -96,10 +97,10 @@ func (h *Handler) Handle(ctx context.Context, event json.RawMessage) (events.Dyn
 
 // read reads an event. If it can't name the record that can't be read, the event can't be read. With an error the page has the
 // records that are known of.
-func (h *Handler) read(event json.RawMessage) (page, error) {
-	found, err := readPage(h.writer.Schema, "", event)
-	if err == nil && found.unread != nil && found.unread.Sequence == "" {
-		err = found.unread.Err
+func (h *Handler) read(event json.RawMessage) (stream.Page, error) {
+	found, err := stream.ReadPage(h.writer.Schema, "", event)
+	if err == nil && found.Unread != nil && found.Unread.Sequence == "" {
+		err = found.Unread.Err
 	}
 	if err != nil {
 		return found, fmt.Errorf("read event: %w", err)
@@ -108,10 +109,10 @@ func (h *Handler) read(event json.RawMessage) (page, error) {
 }
 
 // applyPage applies the records up to the first that can't be read, which, or an earlier one that can't be written, is the failure.
-func (h *Handler) applyPage(ctx context.Context, found page) (Counts, *Unapplied) {
-	records := found.records
-	if found.unread != nil {
-		records = records[:found.unread.Index]
+func (h *Handler) applyPage(ctx context.Context, found stream.Page) (Counts, *Unapplied) {
+	records := found.Records
+	if found.Unread != nil {
+		records = records[:found.Unread.Index]
 	}
 	limited, cancel := beforeDeadline(ctx)
 	defer cancel()
@@ -119,7 +120,10 @@ func (h *Handler) applyPage(ctx context.Context, found page) (Counts, *Unapplied
 	if failure, failed := failureIn(err); failed {
 		return counts, failure
 	}
-	return counts, found.unread
+	if found.Unread != nil {
+		return counts, (*Unapplied)(found.Unread)
+	}
+	return counts, nil
 }
 
 // lagOf is the age of the event's oldest record, if any tells when it was made.

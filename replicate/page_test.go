@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"reseal/internal/stream"
 	"reseal/internal/test/testkit"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,11 +25,11 @@ const put = `{"eventID":"e","eventName":"INSERT","eventVersion":"1.1","dynamodb"
 
 func TestReadPage(t *testing.T) {
 	t.Parallel()
-	found, err := readPage(idSchema, "stream", []byte(` { "Records" : [ `+put+` , {"eventName":"REMOVE","dynamodb":{"SequenceNumber":"8","Keys":{"id":{"S":"\u006b"}}}} ] , "NextShardIterator" : "a\/b|\u0063" } `))
-	if err != nil || found.unread != nil || len(found.records) != 2 || aws.ToString(found.next) != "a/b|c" {
+	found, err := stream.ReadPage(idSchema, "stream", []byte(` { "Records" : [ `+put+` , {"eventName":"REMOVE","dynamodb":{"SequenceNumber":"8","Keys":{"id":{"S":"\u006b"}}}} ] , "NextShardIterator" : "a\/b|\u0063" } `))
+	if err != nil || found.Unread != nil || len(found.Records) != 2 || aws.ToString(found.Next) != "a/b|c" {
 		t.Fatalf("%+v, %v", found, err)
 	}
-	one, two := found.records[0], found.records[1]
+	one, two := found.Records[0], found.Records[1]
 	if one.Sequence != "7" || one.Event != "INSERT" || !one.Made.Equal(time.UnixMilli(1700000000500)) || one.Stream != "of the event" ||
 		string(one.Image.JSON()) != `{"id":{"S":"k"},"n":{"N":"1.0"}}` || one.Key.ID() == "" {
 		t.Errorf("%+v", one)
@@ -46,9 +47,9 @@ func TestNextShardIterator(t *testing.T) {
 		`{"Records":[],"NextShardIterator":""}`: aws.String(""), `{"NextShardIterator":"null","Records":[]}`: aws.String("null"),
 		`{"Records":[],"nextShardIterator":"x"}`: nil, // by another name it is something else
 	} {
-		found, err := readPage(idSchema, "", []byte(text))
-		if err != nil || (found.next == nil) != (want == nil) || aws.ToString(found.next) != aws.ToString(want) {
-			t.Errorf("%s: %v, %v", text, found.next, err)
+		found, err := stream.ReadPage(idSchema, "", []byte(text))
+		if err != nil || (found.Next == nil) != (want == nil) || aws.ToString(found.Next) != aws.ToString(want) {
+			t.Errorf("%s: %v, %v", text, found.Next, err)
 		}
 	}
 }
@@ -67,13 +68,13 @@ var malformed = []string{
 func TestMalformedPage(t *testing.T) {
 	t.Parallel()
 	for _, text := range malformed {
-		if found, err := readPage(idSchema, "", []byte(text)); err == nil {
+		if found, err := stream.ReadPage(idSchema, "", []byte(text)); err == nil {
 			t.Errorf("%s: %+v", text, found)
 		}
 	}
 	for end := range len(put) {
 		text := `{"Records":[` + put[:end]
-		if _, err := readPage(idSchema, "", []byte(text)); err == nil {
+		if _, err := stream.ReadPage(idSchema, "", []byte(text)); err == nil {
 			t.Errorf("cut: %s", text)
 		}
 	}
@@ -97,16 +98,16 @@ func TestUnreadRecord(t *testing.T) {
 		`{"Keys":{"id":{"S":"k"}},"NewImage":["` + marker + `"],"SequenceNumber":"8"}`:                          {"8", "new image"},
 		`{"Keys":"` + marker + `","NewImage":{"id":{"S":"k"}},"SequenceNumber":"8"}`:                            {"8", "keys"},
 	} {
-		found, err := readPage(idSchema, "", []byte(`{"Records":[`+put+`,{"eventName":"MODIFY","dynamodb":`+change+`},`+put+`]}`))
-		if err != nil || len(found.records) != 3 || found.unread == nil {
+		found, err := stream.ReadPage(idSchema, "", []byte(`{"Records":[`+put+`,{"eventName":"MODIFY","dynamodb":`+change+`},`+put+`]}`))
+		if err != nil || len(found.Records) != 3 || found.Unread == nil {
 			t.Errorf("%s: %+v, %v", change, found, err)
 			continue
 		}
-		if found.unread.Index != 1 || found.unread.Sequence != want.sequence || !strings.Contains(found.unread.Error(), want.words) || strings.Contains(found.unread.Error(), marker) {
-			t.Errorf("%s: %+v", change, found.unread)
+		if found.Unread.Index != 1 || found.Unread.Sequence != want.sequence || !strings.Contains(found.Unread.Err.Error(), want.words) || strings.Contains(found.Unread.Err.Error(), marker) {
+			t.Errorf("%s: %+v", change, found.Unread)
 		}
-		if found.records[0].Sequence != "7" || found.records[2].Sequence != "7" || found.records[2].Image.Absent() {
-			t.Errorf("%s: beside it %+v", change, found.records)
+		if found.Records[0].Sequence != "7" || found.Records[2].Sequence != "7" || found.Records[2].Image.Absent() {
+			t.Errorf("%s: beside it %+v", change, found.Records)
 		}
 	}
 }
@@ -115,13 +116,13 @@ func TestUnreadRecord(t *testing.T) {
 func TestPageKeepsOnlyImages(t *testing.T) {
 	t.Parallel()
 	text := []byte(`{"Records":[` + put + `,{"eventName":"MOVE","dynamodb":{"SequenceNumber":"8","Keys":{"id":{"S":"k"}}}}],"NextShardIterator":"next"}`)
-	found, err := readPage(idSchema, "", text)
+	found, err := stream.ReadPage(idSchema, "", text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	describe := func() string {
-		one, two := found.records[0], found.records[1]
-		return fmt.Sprintf("%q %q %q %q %q %q %q %v", one.Key.ID(), one.Sequence, one.Event, one.Stream, two.Sequence, two.Event, *found.next, found.unread)
+		one, two := found.Records[0], found.Records[1]
+		return fmt.Sprintf("%q %q %q %q %q %q %q %v", one.Key.ID(), one.Sequence, one.Event, one.Stream, two.Sequence, two.Event, *found.Next, found.Unread)
 	}
 	before := describe()
 	copy(text, bytes.Repeat([]byte("#"), len(text)))
@@ -175,7 +176,7 @@ func TestTailerEndsAtAnUnreadRecord(t *testing.T) {
 	}
 }
 
-func positions(t *testing.T, path string) map[string]shardPosition {
+func positions(t *testing.T, path string) map[string]stream.Position {
 	t.Helper()
 	var file checkpointFile
 	data, err := os.ReadFile(filepath.Clean(path))

@@ -13,6 +13,7 @@ import (
 
 	"reseal/internal/call"
 	"reseal/internal/refuse"
+	"reseal/internal/stream"
 	"reseal/internal/table"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -146,11 +147,13 @@ func TestPatienceEnds(t *testing.T) {
 	}
 }
 
+func isFinal(err error) bool { return stream.IsFinal(err, (*tailer)(nil).IsFinal) }
+
 // What no repetition makes up for ends it at once.
 func TestFinalErrors(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
-		ErrTrimmed, ErrDisabled, ErrPoison, ErrRefusesAll, table.ErrChanged, final(errLost), refuse.New("a", "b"),
+		ErrTrimmed, ErrDisabled, ErrPoison, ErrRefusesAll, table.ErrChanged, refuse.New("a", "b"),
 		answerOf(400, &smithy.GenericAPIError{Code: "ValidationException"}), answerOf(400, &smithy.GenericAPIError{Code: "SerializationException"}),
 	} {
 		if !isFinal(fmt.Errorf("wrapped: %w", err)) {
@@ -324,7 +327,7 @@ func TestEmptyShardAfterADayOfFailures(t *testing.T) {
 			}
 			o := m.options(s)
 			o.UntilIdle, o.GiveUp = 10*time.Second, 40*time.Hour
-			if _, err := Run(t.Context(), o); errors.Is(err, ErrTrimmed) != (outage > retention) || outage < retention && err != nil {
+			if _, err := Run(t.Context(), o); errors.Is(err, ErrTrimmed) != (outage > stream.Retention) || outage < stream.Retention && err != nil {
 				t.Errorf("after %s: %v", outage, err)
 			}
 		})

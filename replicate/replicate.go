@@ -12,10 +12,11 @@ import (
 	"reseal/internal/call"
 	"reseal/internal/capacity"
 	"reseal/internal/refuse"
+	"reseal/internal/stream"
 	"reseal/internal/table"
 	"reseal/internal/ticker"
 
-	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"golang.org/x/sync/errgroup"
 )
 
 // TargetAPI is what a replicator asks of the target table's client; *dynamodb.Client has it.
@@ -25,11 +26,7 @@ type TargetAPI interface {
 }
 
 // StreamsAPI is what the tailer asks of DynamoDB Streams; *dynamodbstreams.Client has it.
-type StreamsAPI interface {
-	DescribeStream(context.Context, *dynamodbstreams.DescribeStreamInput, ...func(*dynamodbstreams.Options)) (*dynamodbstreams.DescribeStreamOutput, error)
-	GetShardIterator(context.Context, *dynamodbstreams.GetShardIteratorInput, ...func(*dynamodbstreams.Options)) (*dynamodbstreams.GetShardIteratorOutput, error)
-	GetRecords(context.Context, *dynamodbstreams.GetRecordsInput, ...func(*dynamodbstreams.Options)) (*dynamodbstreams.GetRecordsOutput, error)
-}
+type StreamsAPI = stream.API
 
 // The values of Options.From.
 const (
@@ -90,42 +87,33 @@ type Result struct {
 
 // ErrTrimmed says that the stream no longer holds the records that come next: they were made more than 24 hours ago. The target
 // may lack changes; only a new seed brings it in line, and for deletes only verify --repair.
-var ErrTrimmed = errors.New("the stream no longer reaches back to the position needed: " + table.StartOver)
+var ErrTrimmed = stream.ErrTrimmed
 
 // ErrDisabled says that the source's stream was disabled meanwhile. What it holds is applied, what the source changed since is not.
-var ErrDisabled = errors.New("the stream was disabled, so later changes are not replicated: enable it, " + table.StartOver)
+var ErrDisabled = stream.ErrDisabled
 
-const (
-	defaultPoll      = 250 * time.Millisecond
-	progressInterval = time.Second
-)
+const progressInterval = time.Second
 
 // tailer is one Run.
 type tailer struct {
 	options  Options
 	pair     table.Pair
-	stream   string // ARN
 	writer   *batch.Writer
 	position *checkpoint
+	follower *stream.Follower
 	start    time.Time
 
-	first  listing // of the start; for the first survey
 	sink   applier // to the target
 	ahead  ahead
 	looked time.Time // when the tables were last described
 
-	mu       sync.Mutex         // guards what follows
-	troubles map[string]trouble // by shard
-	lost     time.Time          // when a write of unknown outcome was last given up
-	counts   Counts
-	lags     map[string]time.Duration // of each shard that has something waiting
-	active   int
-
-	throttledReads *capacity.Limiter // counts throttled reads of the stream; they cost no units
+	mu     sync.Mutex // guards what follows
+	lost   time.Time  // when a write of unknown outcome was last given up
+	counts Counts
 }
 
 // Run follows the source's stream and applies it to the target until UntilIdle, or until ctx ends, whose error it returns then,
-// with the checkpoint saved. It returns a *refuse.Error (exit status 2) if it did nothing, and another error if it failed on
+// with the checkpoint saved. It returns an error that is [ErrRefused] if it did nothing, and another error if it failed on
 // the way; the result then says how far it came.
 func Run(ctx context.Context, options Options) (Result, error) {
 	t, err := prepare(ctx, options)
@@ -134,7 +122,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	}
 	defer t.position.close()
 	stop := ticker.Report(progressInterval, options.Progress, t.progress)
-	err = t.follow(ctx)
+	err = t.run(ctx)
 	stop()
 	if !t.mayWriteLate() {
 		t.position.quiet()
@@ -155,41 +143,59 @@ func prepare(ctx context.Context, o Options) (*tailer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tailer{
-		options: o, pair: pair, stream: pair.Source.StreamARN(), start: time.Now(), looked: time.Now(),
-		lags: map[string]time.Duration{}, troubles: map[string]trouble{}, throttledReads: capacity.NewLimiter(0),
-	}
+	t := &tailer{options: o, pair: pair, start: time.Now(), looked: time.Now()}
 	t.writer = &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: pair.Target.Schema, Limiter: capacity.NewLimiter(0), Policy: t.policy()}
 	t.sink = applier{writer: t.writer, poison: o.Poison, refusals: &refusals{}}
-	if t.first, err = t.list(ctx); err != nil {
+	t.position = newCheckpoint(o, pair)
+	t.follower, err = stream.New(ctx, stream.Options{
+		API: o.Streams, ARN: pair.Source.StreamARN(), Schema: pair.Source.Schema, Sink: t, Positions: t.position.positions,
+		Latest: o.From == FromLatest, UntilIdle: o.UntilIdle, GiveUp: o.GiveUp, PollInterval: o.PollInterval, Policy: t.policy(),
+	})
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, refuse.Because(err, "allow dynamodb:DescribeStream, GetShardIterator and GetRecords on it, and check the network", "the stream of the source table %q can't be listed (%s)", pair.Source.Name, err)
 	}
-	if t.position, err = openCheckpoint(o, pair); err == nil && t.position.unquiet {
+	if err := t.position.open(o.Restart); err != nil {
+		return nil, err
+	}
+	if t.position.unquiet {
 		t.wroteUncertain()
 	}
-	return t, err
+	return t, nil
+}
+
+// run follows the stream, and saves the position now and then.
+func (t *tailer) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	saving, stop := context.WithCancel(ctx)
+	group.Go(func() error { return t.position.saveRegularly(saving) })
+	group.Go(func() error {
+		defer stop()
+		return t.follower.Run(ctx)
+	})
+	return group.Wait()
+}
+
+// policy is that of one request.
+func (t *tailer) policy() call.Policy {
+	p := t.options.policy
+	if p.GiveUp == 0 {
+		p.GiveUp = stream.TryFor
+	}
+	return p
 }
 
 func (t *tailer) progress() Progress {
+	status := t.follower.Status()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := Progress{
-		Counts: t.counts, ActiveShards: t.active, WriteUnits: t.writer.Limiter.Used(),
-		Throttled: t.throttled(), Elapsed: time.Since(t.start),
+	return Progress{
+		Counts: t.counts, ActiveShards: status.ActiveShards, Lag: status.Lag, WriteUnits: t.writer.Limiter.Used(),
+		Throttled: t.writer.Limiter.Throttled() + status.Throttled, Elapsed: time.Since(t.start),
+		Failure: status.Failure, Failing: status.Failing, GiveUpIn: status.GiveUpIn,
 	}
-	for _, of := range t.lags {
-		p.Lag = max(p.Lag, of)
-	}
-	if worst := t.worst(); worst.err != nil {
-		p.Failure, p.Failing = worst.err, time.Since(worst.since)
-		if !worst.end.IsZero() {
-			p.GiveUpIn = time.Until(worst.end)
-		}
-	}
-	return p
 }
 
 // wroteUncertain notes that a write without an answer was given up, or repeated, just now.
@@ -206,33 +212,19 @@ func (t *tailer) mayWriteLate() bool {
 	return !t.lost.IsZero() && time.Since(t.lost) < t.policy().Lifetime()
 }
 
-func (t *tailer) throttled() int64 {
-	return t.writer.Limiter.Throttled() + t.throttledReads.Throttled()
-}
-
 func (t *tailer) result() Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return Result{
 		Source: t.options.SourceTable, Target: t.options.TargetTable, Counts: t.counts,
-		WriteUnits: t.writer.Limiter.Used(), Throttled: t.throttled(), Resumed: t.position.resumed,
+		WriteUnits: t.writer.Limiter.Used(), Throttled: t.writer.Limiter.Throttled() + t.follower.Status().Throttled, Resumed: t.position.resumed,
 		ElapsedSeconds: time.Since(t.start).Seconds(),
 	}
 }
 
-// applied counts what one Apply did for a shard; last is when its last record was made.
-func (t *tailer) applied(shard string, counts Counts, last time.Time) {
+// applied counts what was done with records.
+func (t *tailer) applied(counts Counts) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.counts.add(counts)
-	if !last.IsZero() {
-		t.lags[shard] = max(0, t.position.since(last))
-	}
-}
-
-// caughtUp says that nothing is waiting in a shard.
-func (t *tailer) caughtUp(shard string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.lags, shard)
 }

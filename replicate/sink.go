@@ -5,65 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"reseal/internal/call"
+	"reseal/internal/refuse"
+	"reseal/internal/stream"
+	"reseal/internal/table"
 )
 
-// apply applies what a read that began at the given time has found.
-func (r *reader) apply(ctx context.Context, begun time.Time, found page) error {
-	t, records := r.tailer, found.records
-	if len(records) == 0 {
-		r.foundNothing(begun)
-		if from, to, empty := r.emptyBetween(); empty {
-			t.position.foundEmpty(r.shard, from, to)
-		}
-		t.caughtUp(r.shard)
-		return nil
-	}
-	r.notEmpty()
-	if t.position.replay(r.shard, r.after) {
-		if err := t.position.save(); err != nil {
-			return final(err)
-		}
-	}
-	var unread error
-	if found.unread != nil {
-		unread = final(fmt.Errorf("read shard %s: record %q: %w", r.shard, found.unread.Sequence, found.unread.Err))
-		records = records[:found.unread.Index]
-	}
-	if err := r.write(ctx, records); err != nil {
-		return err
-	}
-	return unread
-}
+var _ stream.Sink = (*tailer)(nil)
 
-// write writes records of the shard and moves its position behind those that are applied. An item that the target refuses, and that
-// nobody takes, is passed if the stream holds a later record of it that the target takes.
-func (r *reader) write(ctx context.Context, records []Record) error {
+// Apply writes records of a shard. An item that the target refuses, and that nobody takes, is passed if the stream holds a later record
+// of it that the target takes.
+func (t *tailer) Apply(ctx context.Context, shard string, records []Record, again bool) (done int, err error) {
 	for len(records) > 0 {
-		applied, err := r.writeUntilFailure(ctx, records)
+		applied, err := t.writeUntilFailure(ctx, shard, records, again)
+		done += applied
 		if err == nil {
-			return nil
+			return done, nil
 		}
 		if !errors.Is(err, ErrPoison) {
-			return err
+			return done, err
 		}
-		superseded, aheadErr := r.supersede(ctx, records[applied].Key, records[len(records)-1].Sequence)
+		superseded, aheadErr := t.supersede(ctx, shard, records[applied].Key, records[len(records)-1].Sequence)
 		if aheadErr != nil {
-			return aheadErr
+			return done, aheadErr
 		}
 		if !superseded {
-			return err
+			return done, err
 		}
-		records = records[applied:]
+		records, again = records[applied:], again && applied == 0
 	}
-	return nil
+	return done, nil
 }
 
 // writeUntilFailure returns how many of the records are applied, with an error if not all are.
-func (r *reader) writeUntilFailure(ctx context.Context, records []Record) (int, error) {
-	t := r.tailer
+func (t *tailer) writeUntilFailure(ctx context.Context, shard string, records []Record, again bool) (int, error) {
 	kept, places, reached := t.ahead.leaveOut(records)
 	sink := t.sink
-	sink.again = r.trouble.lasts()
+	sink.again = again
 	counts, err := sink.apply(ctx, kept)
 	if counts.Uncertain > 0 {
 		t.wroteUncertain()
@@ -76,17 +55,54 @@ func (r *reader) writeUntilFailure(ctx context.Context, records []Record) (int, 
 		counts.Records += left
 		counts.Coalesced += left
 	}
-	made := time.Time{}
-	if applied > 0 {
-		last := records[applied-1]
-		made = last.Made
-		t.position.advance(r.shard, last.Sequence, made)
-		r.trouble.succeeded()
-	}
-	t.applied(r.shard, counts, made)
+	t.applied(counts)
 	t.ahead.forget(reached, applied)
 	if err != nil {
-		return applied, fmt.Errorf("replicate shard %s: %w", r.shard, err)
+		return applied, fmt.Errorf("replicate shard %s: %w", shard, err)
 	}
 	return applied, nil
+}
+
+// Save saves the checkpoint.
+func (t *tailer) Save() error { return t.position.save() }
+
+// Busy tells whether a write without an answer may still be carried out.
+func (t *tailer) Busy() bool { return t.mayWriteLate() }
+
+// IsFinal tells of the errors of replication that no repetition makes up for.
+func (t *tailer) IsFinal(err error) bool {
+	return refuse.Is(err) || errors.Is(err, ErrPoison) || errors.Is(err, ErrRefusesAll) || errors.Is(err, table.ErrChanged)
+}
+
+// lookInterval is how often the tables are described again: they may be deleted and made anew under a replication.
+const lookInterval = time.Minute
+
+// Look describes both tables again now and then, and returns an error if they are others by now. That they can't be described ends
+// nothing yet, but is told. A stream that was disabled is seen where its shards are listed: what it still holds is applied first.
+func (t *tailer) Look(ctx context.Context) error {
+	if time.Since(t.looked) < lookInterval {
+		return nil
+	}
+	t.looked = time.Now()
+	err := t.recheck(ctx, false)
+	if ctx.Err() != nil || errors.Is(err, table.ErrChanged) {
+		return err
+	}
+	t.follower.Fails("tables", err)
+	return nil
+}
+
+// Confirm describes both tables and the stream again, before the replication says that it is done.
+func (t *tailer) Confirm(ctx context.Context) error { return t.recheck(ctx, true) }
+
+// recheck describes both tables again; twice, before it says that one has changed: DescribeTable is eventually consistent (API reference).
+func (t *tailer) recheck(ctx context.Context, stream bool) error {
+	err := t.pair.Recheck(ctx, t.options.Source, t.options.Target, stream)
+	if !errors.Is(err, table.ErrChanged) {
+		return err
+	}
+	if err := call.Sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	return t.pair.Recheck(ctx, t.options.Source, t.options.Target, stream)
 }

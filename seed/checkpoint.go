@@ -13,6 +13,7 @@ import (
 
 	"reseal/internal/atomicfile"
 	"reseal/internal/batch"
+	"reseal/internal/converge"
 	"reseal/internal/item"
 	"reseal/internal/scan"
 	"reseal/internal/table"
@@ -58,7 +59,7 @@ type checkpoint struct {
 	path    string           // "": nowhere, only in memory
 	lock    *atomicfile.Lock // nil without a path
 	schema  item.Schema
-	lost    *ledger
+	lost    *converge.Uncertain
 	resumed bool
 	before  int64 // items that the runs before this one had done
 	reread  int64 // items of the pages that the run before this one had begun
@@ -166,7 +167,7 @@ func (c *checkpoint) held() {
 	c.head.Hold = false
 }
 
-// abandon says that the segment's page was left in the middle, with all uncertain keys in the ledger. The file isn't written.
+// abandon says that the segment's page was left in the middle, with all uncertain keys on the list of uncertain ones. The file isn't written.
 func (c *checkpoint) abandon(segment int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -236,6 +236,8 @@ func TestCheckpointIsRefused(t *testing.T) {
 	}{
 		"torn":           {good[:len(good)/2], anew},
 		"empty":          {nil, anew},
+		"start lost":     {append(make([]byte, 100), good[100:]...), anew},
+		"first bit":      {bytes.Replace(good, []byte("reseal"), []byte("seseal"), 1), anew},
 		"one bit":        {bytes.Replace(good, []byte(`"segments":4`), []byte(`"segments":5`), 1), anew},
 		"not JSON":       {[]byte("hello"), elsewhere},
 		"other JSON":     {[]byte(`{"a":1}`), elsewhere},

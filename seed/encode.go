@@ -20,13 +20,13 @@ import (
 func (c *checkpoint) encode() ([]byte, int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	keys, _ := c.lost.snapshot() // under the lock: a page is abandoned only after its keys are in the ledger
+	uncertain := c.lost.IDs() // under the lock: a page is abandoned only after its keys are in the list
 	file := c.head
 	file.Items = c.items
 	file.Done = scan.Ranges(c.done)
-	file.Uncertain = make([][]byte, len(keys))
-	for i, key := range keys {
-		file.Uncertain[i] = []byte(key.ID())
+	file.Uncertain = make([][]byte, len(uncertain))
+	for i, id := range uncertain {
+		file.Uncertain[i] = []byte(id)
 	}
 	slices.SortFunc(file.Uncertain, bytes.Compare)
 	for _, id := range slices.Sorted(maps.Keys(c.rejected)) {

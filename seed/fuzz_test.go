@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"reseal/internal/converge"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
 	"reseal/internal/scan"
@@ -86,8 +87,8 @@ func FuzzCheckpoint(f *testing.F) {
 			t.Fatalf("what can be gone on from can't be started over: %v", err)
 		}
 		for _, id := range uncertain {
-			_, kept := c.lost.keys[string(id)]
-			if _, keptAnew := anew.lost.keys[string(id)]; !kept || !keptAnew {
+			kept := slices.Contains(c.lost.IDs(), string(id))
+			if keptAnew := slices.Contains(anew.lost.IDs(), string(id)); !kept || !keptAnew {
 				t.Fatalf("key %x was forgotten", id)
 			}
 		}
@@ -110,7 +111,7 @@ func FuzzCheckpoint(f *testing.F) {
 // fuzzed is the checkpoint of a job of eight segments between two tables with the key k (S).
 func fuzzed(path string) *checkpoint {
 	return &checkpoint{
-		path: path, lost: newLedger(), done: make([]bool, 8), open: map[int]json.RawMessage{}, rejected: map[string]bool{},
+		path: path, lost: converge.NewUncertain(), done: make([]bool, 8), open: map[int]json.RawMessage{}, rejected: map[string]bool{},
 		schema: item.Schema{Hash: item.KeyAttribute{Name: "k", Type: types.ScalarAttributeTypeS}},
 		head: checkpointFile{
 			Format: checkpointFormat, Source: table.Identity{ARN: "s", Made: "1"}, Target: table.Identity{ARN: "t", Made: "2"},
@@ -128,7 +129,7 @@ func fuzzedFile(f *testing.F, keys ...string) []byte {
 		if err != nil {
 			f.Fatal(err)
 		}
-		c.lost.add([]item.Key{key})
+		c.lost.Add([]item.Key{key})
 		raw, err := json.Marshal(openSegment{After: []byte(key.ID()), Writing: [][]byte{[]byte(key.ID())}})
 		if err != nil {
 			f.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"reseal/internal/atomicfile"
 	"reseal/internal/call"
+	"reseal/internal/converge"
 	"reseal/internal/item"
 	"reseal/internal/refuse"
 	"reseal/internal/scan"
@@ -22,7 +23,7 @@ import (
 )
 
 // newCheckpoint is the checkpoint of a run that resumes none. The lifetime is that of its requests.
-func newCheckpoint(o Options, pair table.Pair, lost *ledger, lifetime time.Duration) *checkpoint {
+func newCheckpoint(o Options, pair table.Pair, lost *converge.Uncertain, lifetime time.Duration) *checkpoint {
 	recheck := RecheckAll
 	if o.Recheck == RecheckOff {
 		recheck = RecheckOff
@@ -43,7 +44,7 @@ func newCheckpoint(o Options, pair table.Pair, lost *ledger, lifetime time.Durat
 
 // openCheckpoint loads the checkpoint that the options name, or begins a new one, and keeps it to this run until it is closed.
 // What it finds in flight goes to the ledger.
-func openCheckpoint(o Options, pair table.Pair, lost *ledger, lifetime time.Duration) (*checkpoint, error) {
+func openCheckpoint(o Options, pair table.Pair, lost *converge.Uncertain, lifetime time.Duration) (*checkpoint, error) {
 	c := newCheckpoint(o, pair, lost, lifetime)
 	if c.path == "" {
 		return c, nil
@@ -149,7 +150,7 @@ func (c *checkpoint) load(restart, olderStream bool) error {
 	if err != nil {
 		return refuse.Because(err, "make it readable: it tells which writes are under way", "the checkpoint %q can't be read (%s)", c.path, err)
 	}
-	if len(data) > 0 && !bytes.Contains(data[:min(len(data), 100)], []byte(formatPrefix)) {
+	if len(data) > 0 && !ofSeed(data) {
 		return refuse.New(elsewhere, "%q is not the checkpoint of a seed", c.path)
 	}
 	var file checkpointFile
@@ -173,6 +174,20 @@ func (c *checkpoint) load(restart, olderStream bool) error {
 	}
 	return refuse.Because(err, "restore it, or use --restart and then verify --repair, since nothing tells any more which writes were under way",
 		"the checkpoint %q is damaged (%s)", c.path, err)
+}
+
+// ofSeed tells whether the content is that of a seed's checkpoint, perhaps of a damaged one: its start may be what is damaged. A file that
+// is taken for somebody else's is left, and with it the keys that it names, so what only a seed's has is enough.
+func ofSeed(data []byte) bool {
+	if bytes.Contains(data[:min(len(data), 100)], []byte(formatPrefix)) {
+		return true
+	}
+	for _, field := range []string{`"segments":`, `"uncertain":`, `"request_lifetime_ns":`} {
+		if !bytes.Contains(data, []byte(field)) {
+			return false
+		}
+	}
+	return true
 }
 
 func decode(data []byte, file *checkpointFile) error {
@@ -301,7 +316,7 @@ func (c *checkpoint) inherit(file checkpointFile) error {
 			return fmt.Errorf("read key: %w", err)
 		}
 	}
-	c.lost.add(keys)
+	c.lost.Add(keys)
 	// The requests of the run before may be alive for longer than this one's.
 	c.head.Lifetime = max(c.head.Lifetime, file.Lifetime)
 	c.head.Hold = file.Hold

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"reseal/internal/batch"
@@ -25,7 +24,6 @@ import (
 	"reseal/internal/ticker"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 )
 
 // SourceAPI is what a seed asks of the source table's client; *dynamodb.Client has it.
@@ -151,6 +149,10 @@ type Result struct {
 	Begun string `json:"begun,omitempty"`
 
 	Doubts []string `json:"doubts,omitempty"` // why the target may hold items that the source no longer has: see ErrLeftovers
+
+	// Warnings are what the copy rests on and a seed can't see. A stream keeps a record for 24 hours: where the runs took longer, from
+	// Begun on, nothing tells a seed whether the replication has missed records that were trimmed.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // progressInterval is how often Options.Progress is called.
@@ -164,33 +166,20 @@ type run struct {
 	writes   *capacity.Limiter // of the target
 	scanner  *scan.Scanner
 	converge *converge.Converger
-	settling *capacity.Limiter // of reads of the target, which are few
-	lifetime time.Duration     // of a request, after which it can't be carried out any more
-	lost     *ledger
+	settling *settling
 	position *checkpoint
-	room     *room.Room
-	crew     *crew
-	active   *semaphore.Weighted // one for each segment under way
-	hot      *semaphore.Weighted // or one of these, if the target has throttled it
+	memory   *room.Room // of pages
+	workers  *workers
+	active   activeSegments
+	counts   counts
 	start    time.Time
 
-	relieving chan struct{} // held by the segment that settles in the middle of the run
-
-	running, slow atomic.Int64 // segments under way, and those of them that the target throttles
-
-	rejecting                sync.Mutex // held while Options.Reject is called
-	read, written            atomic.Int64
-	waiting                  atomic.Int64 // Progress.WaitingUntil, in Unix nanoseconds; 0: it doesn't wait
-	inSettle                 atomic.Bool
-	settled                  atomic.Int64 // keys
-	settleReads              atomic.Int64 // half units
-	bytes                    atomic.Int64 // of the items read
-	leastChecks, leastWrites atomic.Int64 // units of one consistent read and one write of each item read
+	rejecting sync.Mutex // held while Options.Reject is called
 }
 
-// Run seeds the target. It returns a *refuse.Error (exit status 2) if it did nothing, the context's error if it was stopped
+// Run seeds the target. It returns an error that is [ErrRefused] if it did nothing, the context's error if it was stopped
 // (with the checkpoint saved), and another error if it failed on the way; the result then says how far it came. ErrRejected and
-// ErrLeftovers say that everything was done but for what they tell; table.ErrChanged, that a table or the source's stream was replaced
+// ErrLeftovers say that everything was done but for what they tell; [ErrChanged], that a table or the source's stream was replaced
 // meanwhile: what was copied is worth nothing then, and the run can't be resumed.
 //
 // Each segment is one loop: read a page; note its keys in the checkpoint; write and re-check its batches; next page. When all
@@ -208,7 +197,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	r.start = time.Now()
 	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.watched(ctx, r.copy)
-	r.crew.dismiss()
+	r.workers.dismiss()
 	stop()
 	if err != nil {
 		return r.result(), errors.Join(err, r.position.save())
@@ -238,24 +227,19 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	policy := call.Policy{Timeout: o.RequestTimeout}
 	schema := pair.Source.Schema
 	r := &run{
-		options:  o,
-		pair:     pair,
-		reads:    o.readBudget().ReadLimiter(pair.Source.Raw),
-		writes:   o.writeBudget().WriteLimiter(pair.Target.Raw),
-		settling: capacity.Budget{}.ReadLimiter(pair.Target.Raw),
-		lost:     newLedger(),
-		room:     room.New(pageMemory),
-		crew:     newCrew(),
-
-		relieving: make(chan struct{}, 1),
-		active:    semaphore.NewWeighted(maxActiveSegments),
-		hot:       semaphore.NewWeighted(maxActiveSegments),
+		options: o,
+		pair:    pair,
+		reads:   o.readBudget().ReadLimiter(pair.Source.Raw),
+		writes:  o.writeBudget().WriteLimiter(pair.Target.Raw),
+		memory:  room.New(pageMemory),
+		workers: newWorkers(),
+		active:  newActiveSegments(),
 	}
-	r.writes.Partly(r.partlyThrottled)
+	r.writes.Partly(r.active.partlySlow)
 	r.scanner = &scan.Scanner{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy, MaxItems: room.SmallPage}
 	r.converge = &converge.Converger{
 		Source:  &batch.Reader{API: o.Source, Table: o.SourceTable, Schema: schema, Limiter: r.reads, Policy: policy},
-		Target:  &batch.Reader{API: o.Target, Table: o.TargetTable, Schema: schema, Limiter: r.settling, Policy: policy},
+		Target:  &batch.Reader{API: o.Target, Table: o.TargetTable, Schema: schema, Limiter: capacity.Budget{}.ReadLimiter(pair.Target.Raw), Policy: policy},
 		Writer:  &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: schema, Limiter: r.writes, Policy: policy},
 		Recheck: o.Recheck != RecheckOff,
 	}
@@ -265,17 +249,15 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	if o.Segments == AutoSegments {
 		r.options.Segments = r.autoSegments()
 	}
-	r.position, err = openCheckpoint(r.options, pair, r.lost, policy.Lifetime())
+	uncertain := converge.NewUncertain()
+	r.settling = newSettling(r.converge, uncertain, func() bool { return r.active.running.Load() > 0 })
+	r.position, err = openCheckpoint(r.options, pair, uncertain, policy.Lifetime())
 	if err != nil {
 		return nil, err
 	}
-	r.lifetime = r.position.lifetime()
+	r.settling.Lifetime = r.position.lifetime()
 	return r, nil
 }
-
-// partlyThrottled tells whether the target throttles no more than half of the segments. Each of them is a contiguous part of the
-// source's hash space, and so mostly in one partition of the target: if all of it has too much to do, most of them are throttled.
-func (r *run) partlyThrottled() bool { return 2*r.slow.Load() <= r.running.Load() }
 
 // What a segment copies at the least, where round trips take 20 ms: its pages come one after the other, but many batches of a
 // page are under way at a time.
@@ -345,13 +327,9 @@ func (o Options) check() error {
 // pageMemory is what the pages that are being copied take together, in bytes.
 const pageMemory = 14 << 20
 
-// maxActiveSegments bounds the goroutines and the segments that the checkpoint has open, however many segments there are: so
-// many that go on, and as many that the target has throttled, so that these don't keep others from being begun.
-const maxActiveSegments = 32
-
 func (r *run) copy(ctx context.Context) error {
 	if r.position.head.Hold {
-		if err := r.wait(ctx, time.Now().Add(r.lifetime)); err != nil {
+		if err := r.settling.wait(ctx, time.Now().Add(r.settling.Lifetime)); err != nil {
 			return err
 		}
 		r.position.held()
@@ -361,7 +339,7 @@ func (r *run) copy(ctx context.Context) error {
 		if r.position.isDone(number) {
 			continue
 		}
-		if r.active.Acquire(groupCtx, 1) != nil {
+		if r.active.begin(groupCtx) != nil {
 			break // the group or ctx tells why
 		}
 		group.Go(func() error { return r.segment(groupCtx, number) })
@@ -372,18 +350,18 @@ func (r *run) copy(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := r.settle(ctx); err != nil {
+	if err := r.settling.All(ctx); err != nil {
 		return err
 	}
 	return r.confirm(ctx)
 }
 
 func (r *run) progress() Progress {
-	p := Progress{
-		ItemsRead:     r.read.Load(),
-		ItemsWritten:  r.written.Load(),
+	return Progress{
+		ItemsRead:     r.counts.read.Load(),
+		ItemsWritten:  r.counts.written.Load(),
 		ItemsExpected: r.pair.Source.Items,
-		ReadUnits:     r.reads.Used() + r.settling.Used(),
+		ReadUnits:     r.reads.Used() + r.settling.looks.Used(),
 		WriteUnits:    r.writes.Used(),
 		Throttled:     r.throttled(),
 		SegmentsDone:  r.position.doneCount(),
@@ -395,17 +373,14 @@ func (r *run) progress() Progress {
 		WriteLimit:    r.writes.Rate(),
 		LimitedReads:  r.reads.Limited(),
 		LimitedWrites: r.writes.Limited(),
-		Uncertain:     int64(r.lost.len()),
-		Settling:      r.inSettle.Load(),
+		Uncertain:     int64(r.settling.Uncertain.Len()),
+		Settling:      r.settling.alone.Load(),
+		WaitingUntil:  r.settling.waitingUntil(),
 	}
-	if then := r.waiting.Load(); then != 0 {
-		p.WaitingUntil = time.Unix(0, then)
-	}
-	return p
 }
 
 func (r *run) throttled() int64 {
-	return r.reads.Throttled() + r.writes.Throttled() + r.settling.Throttled()
+	return r.reads.Throttled() + r.writes.Throttled() + r.settling.looks.Throttled()
 }
 
 func (r *run) result() Result {
@@ -414,11 +389,11 @@ func (r *run) result() Result {
 		Source:         r.options.SourceTable,
 		Target:         r.options.TargetTable,
 		Segments:       r.options.Segments,
-		ItemsRead:      r.read.Load(),
-		ItemsWritten:   r.written.Load(),
+		ItemsRead:      r.counts.read.Load(),
+		ItemsWritten:   r.counts.written.Load(),
 		ItemsRechecked: r.converge.Rechecked(),
 		ItemsRewritten: r.converge.Rewritten(),
-		ReadUnits:      r.reads.Used() + r.settling.Used(),
+		ReadUnits:      r.reads.Used() + r.settling.looks.Used(),
 		WriteUnits:     r.writes.Used(),
 		Rejected:       r.position.rejections(),
 		Throttled:      r.throttled(),
@@ -426,32 +401,39 @@ func (r *run) result() Result {
 		ElapsedSeconds: time.Since(r.start).Seconds(),
 
 		IndexWriteUnits: r.writes.UsedByIndex(),
-		LeastReadUnits:  r.leastReads(),
-		LeastWriteUnits: float64(r.leastWrites.Load()),
+		LeastReadUnits:  r.counts.leastReads(r.converge.Recheck),
+		LeastWriteUnits: float64(r.counts.leastWrites.Load()),
 
 		ReadLimit:       r.reads.Taken(),
 		WriteLimit:      r.writes.Taken(),
 		ItemsDone:       done,
-		ItemsUnfinished: r.read.Load() - (done - r.position.before),
-		ItemsReread:     min(r.position.reread, r.read.Load()),
-		ItemsSettled:    r.settled.Load(),
-		SettleReadUnits: r.settling.Used() + float64(r.settleReads.Load())/2,
+		ItemsUnfinished: r.counts.read.Load() - (done - r.position.before),
+		ItemsReread:     min(r.position.reread, r.counts.read.Load()),
+		ItemsSettled:    r.settling.Settled(),
+		SettleReadUnits: r.settling.readUnits(),
 		Doubts:          r.position.doubts(),
 	}
-	if begun := r.position.head.Begun; !begun.IsZero() {
+	begun := r.position.head.Begun
+	if !begun.IsZero() {
 		result.Begun = begun.Format(time.RFC3339)
+	}
+	if r.converge.Recheck {
+		result.Warnings = restsOn(begun, time.Now())
 	}
 	return result
 }
 
-// leastReads is the least that reading the items could cost: one Scan of their bytes, 0.5 units for 4 KB, and one consistent
-// read of each for the re-check (DynamoDB developer guide, "DynamoDB read and write operations").
-func (r *run) leastReads() float64 {
-	units := math.Ceil(float64(r.bytes.Load())/4096) / 2
-	if r.converge.Recheck {
-		units += float64(r.leastChecks.Load())
+// restsOn is Result.Warnings of a seed whose first run started then; the zero time: nobody knows when.
+func restsOn(begun, now time.Time) []string {
+	since := "since " + begun.Format(time.RFC3339)
+	switch {
+	case begun.IsZero():
+		since = "since the first run, which an older reseal began without noting the time"
+	case now.Sub(begun) <= streamKeeps:
+		return nil
 	}
-	return units
+	return []string{"the stream keeps a record for 24 hours only: the copy is right only if the replication was never that far behind, and missed nothing, " +
+		since + "; run verify"}
 }
 
 // wrapSegment says in which segment an error struck.

@@ -20,46 +20,14 @@ type segment struct {
 	number int
 	window int  // batches of a page that may be under way: fewer where the target throttles
 	slow   bool // the target throttled the last page
-	hot    bool // it once throttled one: the segment is in run.hot
+	hot    bool // it once throttled one: the segment is one of activeSegments.hot
 }
 
-// setSlow notes whether the target throttles the segment's page.
-func (r *run) setSlow(s *segment, slow bool) {
-	if s.slow == slow {
-		return
-	}
-	s.slow = slow
-	if slow {
-		r.slow.Add(1)
-	} else {
-		r.slow.Add(-1)
-	}
-}
-
-// makeWay has another segment begun in place of one that the target throttles, if there aren't too many of those.
-func (r *run) makeWay(s *segment) {
-	if !s.hot && r.hot.TryAcquire(1) {
-		s.hot = true
-		r.active.Release(1)
-	}
-}
-
-// leave ends a segment.
-func (r *run) leave(s *segment) {
-	r.setSlow(s, false)
-	r.running.Add(-1)
-	if s.hot {
-		r.hot.Release(1)
-	} else {
-		r.active.Release(1)
-	}
-}
-
-// segment copies one segment, which has its place in run.active, from where the checkpoint says.
+// segment copies one segment, which was let in by run.active, from where the checkpoint says.
 func (r *run) segment(ctx context.Context, number int) error {
 	s := &segment{number: number, window: batchesInFlight}
-	r.running.Add(1)
-	defer r.leave(s)
+	r.active.running.Add(1)
+	defer r.active.leave(s)
 	after, err := r.position.start(number)
 	if err != nil {
 		return wrapSegment(number, err)
@@ -73,7 +41,7 @@ func (r *run) segment(ctx context.Context, number int) error {
 			return nil
 		}
 		after = next
-		if err := r.relieve(ctx); err != nil {
+		if err := r.settling.Relieve(ctx); err != nil {
 			return wrapSegment(number, err)
 		}
 	}
@@ -81,7 +49,7 @@ func (r *run) segment(ctx context.Context, number int) error {
 
 // step copies the page after the given key and returns where the next one starts; nil: the segment was at its end, and is done.
 func (r *run) step(ctx context.Context, s *segment, after *item.Key) (*item.Key, error) {
-	place, err := r.room.Enter(ctx, s.slow)
+	place, err := r.memory.Enter(ctx, s.slow)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +61,6 @@ func (r *run) step(ctx context.Context, s *segment, after *item.Key) (*item.Key,
 	defer page.Release() // nobody has its items any more when page below returns
 	place.Holds(page.Items)
 	ops := r.ops(page)
-	r.read.Add(int64(len(ops)))
 	if len(ops) > 0 {
 		if err := r.page(ctx, s, after, ops); err != nil {
 			return nil, wrapSegment(s.number, err)
@@ -110,9 +77,7 @@ func (r *run) ops(page scan.Page) []batch.Op {
 	ops := make([]batch.Op, len(page.Items))
 	for i, it := range page.Items {
 		ops[i] = batch.Op{Key: page.Keys[i], Item: it}
-		r.bytes.Add(int64(it.Size()))
-		r.leastChecks.Add(int64(it.ReadUnits()))
-		r.leastWrites.Add(int64(it.WriteUnits()))
+		r.counts.addRead(it)
 	}
 	return ops
 }
@@ -128,17 +93,17 @@ func (r *run) page(ctx context.Context, s *segment, after *item.Key, ops []batch
 	}
 	working, release := linger(ctx, stopGrace)
 	defer release()
-	r.setSlow(s, false)
+	r.active.setSlow(s, false)
 	repeat := r.converge.Writer.Policy.Start()
 	for len(ops) > 0 {
 		left, err := r.round(ctx, working, s, ops)
 		if err == nil && left.Cause != nil {
-			r.setSlow(s, true)
-			r.makeWay(s)
+			r.active.setSlow(s, true)
+			r.active.makeWay(s)
 			err = s.throttled(ctx, repeat, left, len(ops))
 		}
 		if err != nil {
-			// What was begun and not finished is in the ledger now; the rest of the page was not touched.
+			// What was begun and not finished is on the list of uncertain ones now; the rest of the page was not touched.
 			r.position.abandon(s.number)
 			return err
 		}
@@ -193,11 +158,11 @@ func (r *run) round(ctx, working context.Context, s *segment, ops []batch.Op) (b
 		}
 		part := parts[sent]
 		group.Add(1)
-		r.crew.run(func() {
+		r.workers.run(func() {
 			defer group.Done()
 			defer func() { <-places }()
 			one, refused, lost, err := r.converge.Try(working, part)
-			r.lost.add(lost)
+			r.settling.Uncertain.Add(lost)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -207,7 +172,7 @@ func (r *run) round(ctx, working context.Context, s *segment, ops []batch.Op) (b
 				cancel()
 				return
 			}
-			r.written.Add(int64(len(part) - len(one.Ops) - refused))
+			r.counts.written.Add(int64(len(part) - len(one.Ops) - refused))
 			if one.Cause != nil {
 				left.Ops, left.Cause = append(left.Ops, one.Ops...), one.Cause
 			}

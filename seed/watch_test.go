@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,4 +108,33 @@ func TestProgressOfWaiting(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	b.mustBeEqual()
+}
+
+// A stream keeps a record for a day. A seed that took longer can't see whether records were trimmed before they were replicated, and says so.
+func TestLongerThanTheStreamKeeps(t *testing.T) {
+	for name, c := range map[string]struct {
+		writeUnits float64
+		recheck    string
+		warns      bool
+	}{
+		"28 hours":                    {0.01, "", true},
+		"20 hours":                    {0.014, "", false},
+		"28 hours without a re-check": {0.01, seed.RecheckOff, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVirtual(sized("item", 1000, 1000), 10*time.Millisecond)
+				result := v.seed(t, func(o *seed.Options) {
+					o.Segments, o.WriteUnits, o.StreamAge, o.Recheck = 1, c.writeUnits, -1, c.recheck
+				})
+				t.Log(time.Duration(result.ElapsedSeconds) * time.Second)
+				if took := result.ElapsedSeconds; (took > 24*3600) != (c.writeUnits == 0.01) || took < 15*3600 {
+					t.Fatalf("it took %.0f s: this test forces nothing", took)
+				}
+				if warns := len(result.Warnings) == 1 && strings.Contains(result.Warnings[0], "since "+result.Begun); warns != c.warns || len(result.Warnings) > 1 {
+					t.Errorf("warnings %q", result.Warnings)
+				}
+			})
+		})
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"reseal/verify"
+	"reseal/verify/report"
 )
 
 // browser is a headless Chromium, driven over WebDriver (W3C) by its chromedriver.
@@ -375,7 +376,7 @@ func TestMapInBrowser(t *testing.T) {
 	b := newBrowser(t)
 	ts := numbered(t, 300)
 	ts.damage()
-	page := verify.NewPage(pageHead)
+	page := report.NewPage(pageHead)
 	result, _ := ts.verify(segments(7), func(o *verify.Options) { o.Difference = page.Add })
 	path := filepath.Join(t.TempDir(), "page.html")
 	file, err := os.Create(path)

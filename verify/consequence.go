@@ -3,6 +3,8 @@ package verify
 import (
 	"slices"
 	"strings"
+
+	"reseal/internal/table"
 )
 
 // The lines of the tables' configuration.
@@ -138,7 +140,7 @@ func changes(setting string) bool {
 func (o Options) settingOf(what, source, target string) Setting {
 	s := Setting{What: what, Source: source, Target: target, Consequence: consequenceOf(what, source, target)}
 	if s.Differs() {
-		wanted := what == whatEncryption && source == awsOwned && target != awsOwned && o.Encryption != "any"
+		wanted := what == whatEncryption && source == awsOwned && target != awsOwned && o.Encryption != table.EncryptionAny
 		s.Expected = wanted || o.excepts(what)
 	}
 	return s

@@ -100,7 +100,7 @@ type fingerprint struct {
 
 // Fingerprint reads a table once, by eventually consistent Scans, and returns the number of its items and the sum, modulo 2^256, of
 // their digests: the SHA-256 of each item's canonical encoding, or with a Secret the HMAC-SHA256 (RFC 2104) of that. It is that
-// of one moment only if nobody writes meanwhile, or did in the seconds before. A table that was replaced meanwhile is an error. It returns a *refuse.Error (exit status 2) if it did
+// of one moment only if nobody writes meanwhile, or did in the seconds before. A table that was replaced meanwhile is an error. It returns an error that is [ErrRefused] if it did
 // nothing; every page that can't be read is an error.
 func Fingerprint(ctx context.Context, options FingerprintOptions) (TableFingerprint, error) {
 	p, err := prepareFingerprint(ctx, options)

@@ -11,6 +11,7 @@ import (
 
 	"reseal/internal/item"
 	"reseal/verify"
+	"reseal/verify/report"
 )
 
 // hostile are texts that would do something in a page that doesn't escape them. What they would do is set document.title.
@@ -72,7 +73,7 @@ func object2(t *testing.T, kv ...string) json.RawMessage {
 	return json.RawMessage(mustJSON(t, values))
 }
 
-var pageHead = verify.PageHead{Source: "customers", Target: "customers-encrypted", Started: time.Date(2026, 11, 25, 2, 29, 0, 0, time.UTC)}
+var pageHead = report.PageHead{Source: "customers", Target: "customers-encrypted", Started: time.Date(2026, 11, 25, 2, 29, 0, 0, time.UTC)}
 
 // pageResult is a result with something of everything.
 func pageResult(segments int) verify.Result {
@@ -104,7 +105,7 @@ func pageResult(segments int) verify.Result {
 
 func writePage(t *testing.T, list []difference, result *verify.Result, failure error) string {
 	t.Helper()
-	page := verify.NewPage(pageHead)
+	page := report.NewPage(pageHead)
 	for _, d := range list {
 		if err := page.Add(d); err != nil {
 			t.Fatal(err)
@@ -246,10 +247,10 @@ func TestPageOfARepair(t *testing.T) {
 // A page that can't be written, and a difference that can't be shown, are errors.
 func TestPageFails(t *testing.T) {
 	t.Parallel()
-	if err := verify.NewPage(pageHead).Write(full{}, nil, nil); !errors.Is(err, errFull) {
+	if err := report.NewPage(pageHead).Write(full{}, nil, nil); !errors.Is(err, errFull) {
 		t.Error(err)
 	}
-	if err := verify.NewPage(pageHead).Add(difference{Kind: verify.Missing}); err == nil {
+	if err := report.NewPage(pageHead).Add(difference{Kind: verify.Missing}); err == nil {
 		t.Error("a difference without a key is taken")
 	}
 }

@@ -36,17 +36,8 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 
 // bringInLine writes the target's items as the source has them. When it returns without an error, none of its requests is alive.
 func (r *run) bringInLine(ctx context.Context, keys []item.Key) error {
-	lost := keys
-	for len(lost) > 0 {
-		var err error
-		if lost, err = r.converge.Settle(ctx, lost); err != nil {
-			return fmt.Errorf("repair: %w", err)
-		}
-		if len(lost) > 0 { // a write without an answer may still be carried out; look again when it can't any more
-			if err := call.Sleep(ctx, r.policy.Lifetime()); err != nil {
-				return fmt.Errorf("repair: %w", err)
-			}
-		}
+	if err := r.converge.SettleAll(ctx, keys, r.policy.Lifetime()); err != nil {
+		return fmt.Errorf("repair: %w", err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"reseal/internal/item"
 	"reseal/verify"
+	"reseal/verify/report"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
@@ -52,7 +53,7 @@ func TestWriteDifference(t *testing.T) {
 		}
 		var out bytes.Buffer
 		for range 2 {
-			if err := verify.WriteDifference(&out, d); err != nil {
+			if err := report.WriteDifference(&out, d); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -111,7 +112,7 @@ func TestWriteDifferenceOfOneSide(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := verify.WriteDifference(&out, difference{Key: key, Kind: verify.Missing, SourceDigest: "ab", WouldRepair: verify.Put}); err != nil {
+	if err := report.WriteDifference(&out, difference{Key: key, Kind: verify.Missing, SourceDigest: "ab", WouldRepair: verify.Put}); err != nil {
 		t.Fatal(err)
 	}
 	if want := `{"key":{"id":{"S":"<a&b>"}},"kind":"missing","source_digest":"ab","first_seen":"0001-01-01T00:00:00.000Z",` +
@@ -133,10 +134,10 @@ func TestWriteDifferenceFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := verify.WriteDifference(full{}, difference{Key: key, Kind: verify.Missing}); !errors.Is(err, errFull) {
+	if err := report.WriteDifference(full{}, difference{Key: key, Kind: verify.Missing}); !errors.Is(err, errFull) {
 		t.Error(err)
 	}
-	if err := verify.WriteDifference(new(bytes.Buffer), difference{Kind: verify.Missing}); err == nil {
+	if err := report.WriteDifference(new(bytes.Buffer), difference{Kind: verify.Missing}); err == nil {
 		t.Error("a difference without a key is written")
 	}
 }

@@ -173,7 +173,7 @@ type run struct {
 }
 
 // Run compares the tables. A nil error means that every page of both was read and every question about an item answered;
-// whether they match is in the result. It returns a *refuse.Error (exit status 2) if it did nothing.
+// whether they match is in the result. It returns an error that is [ErrRefused] if it did nothing.
 //
 // A match says that each item was the same in both tables when it was read, at about the same time in both and after this run began.
 // What becomes of a change made later is up to the replicator, so the verdict that counts is that of a run after the last write. The

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"os"
 
+	"reseal/cmd/internal/poison"
 	"reseal/internal/table"
 	"reseal/replicate"
 
@@ -54,28 +55,12 @@ func open(ctx context.Context, log *slog.Logger) (*replicate.Handler, error) {
 		return nil, fmt.Errorf("open target (RESEAL_TARGET_*): %w", err)
 	}
 	options := replicate.HandlerOptions{Metrics: os.Stdout}
-	if options.Poison, err = poison(ctx, target.Table); err != nil {
+	onPoison := poison.Settings{
+		Mode: os.Getenv("RESEAL_ON_POISON"), ModeName: "RESEAL_ON_POISON",
+		Queue: os.Getenv("RESEAL_DEAD_LETTER_QUEUE_ARN"), QueueName: "RESEAL_DEAD_LETTER_QUEUE_ARN",
+	}
+	if options.Poison, err = onPoison.Open(ctx, table.Side{Name: "dead-letter queue"}, target.Table); err != nil { // with the function's own role
 		return nil, err
 	}
 	return replicate.NewHandler(ctx, target.DB, target.Table, log, options)
-}
-
-// poison opens the dead-letter queue, if there is to be one. It is reached with the function's own role.
-func poison(ctx context.Context, target string) (replicate.Poison, error) {
-	queue := os.Getenv("RESEAL_DEAD_LETTER_QUEUE_ARN")
-	switch mode := os.Getenv("RESEAL_ON_POISON"); {
-	case mode != "" && mode != replicate.OnPoisonBlock && mode != replicate.OnPoisonDeadLetter:
-		return nil, fmt.Errorf("RESEAL_ON_POISON is %q: use %s or %s", mode, replicate.OnPoisonBlock, replicate.OnPoisonDeadLetter)
-	case mode == replicate.OnPoisonDeadLetter && queue == "":
-		return nil, errors.New("RESEAL_DEAD_LETTER_QUEUE_ARN is not set, which RESEAL_ON_POISON=dead-letter needs")
-	case mode != replicate.OnPoisonDeadLetter && queue != "":
-		return nil, errors.New("RESEAL_DEAD_LETTER_QUEUE_ARN is set, but RESEAL_ON_POISON isn't dead-letter: set that, too, or neither")
-	case mode != replicate.OnPoisonDeadLetter:
-		return nil, nil
-	}
-	q, err := replicate.OpenQueue(ctx, table.Side{Name: "dead-letter queue"}, queue, target)
-	if err != nil {
-		return nil, fmt.Errorf("open dead-letter queue (RESEAL_DEAD_LETTER_QUEUE_ARN): %w", err)
-	}
-	return q.Take, nil
 }

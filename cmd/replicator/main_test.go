@@ -53,7 +53,7 @@ func TestStartErrors(t *testing.T) {
 		{"no Region", []string{"RESEAL_TARGET_TABLE=target"}, "no AWS Region is known"},
 		{"no such table", []string{"RESEAL_TARGET_TABLE=nosuch", "RESEAL_TARGET_ENDPOINT_URL=" + testkit.Engine(t)}, "does not exist"},
 		{"unknown mode", []string{"RESEAL_TARGET_TABLE=target", "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_ON_POISON=drop"}, "use block or dead-letter"},
-		{"no queue", []string{"RESEAL_TARGET_TABLE=target", "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_ON_POISON=dead-letter"}, "QUEUE_ARN is not set"},
+		{"no queue", []string{"RESEAL_TARGET_TABLE=target", "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_ON_POISON=dead-letter"}, "RESEAL_ON_POISON dead-letter has no queue"},
 		{"queue of no use", []string{"RESEAL_TARGET_TABLE=target", "RESEAL_TARGET_REGION=eu-west-1", "RESEAL_DEAD_LETTER_QUEUE_ARN=x"}, "RESEAL_ON_POISON isn't"},
 		{
 			"not a queue",

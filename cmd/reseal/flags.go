@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"reseal/internal/refuse"
+	"reseal/internal/scan"
 	"reseal/seed"
 
 	"github.com/dustin/go-humanize"
@@ -274,7 +275,7 @@ func (s *segmentsFlag) Set(text string) error {
 		return nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxSegments {
+	if err != nil || n < 1 || n > scan.MaxSegments {
 		return fmt.Errorf("segments: %q", text)
 	}
 	*s = segmentsFlag(n)
@@ -282,9 +283,6 @@ func (s *segmentsFlag) Set(text string) error {
 }
 
 func (s *segmentsFlag) Type() string { return "int|auto" }
-
-// maxSegments is DynamoDB's limit of TotalSegments.
-const maxSegments = 1_000_000
 
 // sizeFlag is a number of bytes above zero, such as 256MiB.
 type sizeFlag int64

@@ -107,10 +107,13 @@ func (p *progress) seed(s seed.Progress) {
 		reads: limited{units: s.LimitedReads, limit: s.ReadLimit}, writes: limited{units: s.LimitedWrites, limit: s.WriteLimit},
 		throttled: s.Throttled, rest: fmt.Sprintf("%d/%d segments", s.SegmentsDone, s.Segments),
 	}
-	lost := many(s.Uncertain, "item")
+	lost, waitsFor := many(s.Uncertain, "item"), "lost writes of "+many(s.Uncertain, "item")
+	if s.Uncertain == 0 { // the checkpoint that tells of them is damaged, or there was none: see seed.ErrLeftovers
+		waitsFor = "writes of an earlier seed"
+	}
 	switch wait := s.WaitingUntil.Sub(p.now()); {
 	case !s.WaitingUntil.IsZero():
-		shown.instead = fmt.Sprintf("waiting %.0f s until lost writes of %s can't land any more", max(1, math.Ceil(wait.Seconds())), lost)
+		shown.instead = fmt.Sprintf("waiting %.0f s until %s can't land any more", max(1, math.Ceil(wait.Seconds())), waitsFor)
 	case s.Settling:
 		shown.instead = "settling " + lost + " with lost writes"
 	}

@@ -237,6 +237,10 @@ func TestProgressOfWaitingSeed(t *testing.T) {
 	tick()
 	s := seed.Progress{ItemsWritten: 10, ItemsResumed: 90, ItemsExpected: 101, Uncertain: 1200, WaitingUntil: p.now().Add(14 * time.Second)}
 	p.seed(s)
+	s.Uncertain = 0 // which they are, nobody knows
+	tick()
+	p.seed(s)
+	s.Uncertain = 1200
 	s.WaitingUntil, s.Settling = time.Time{}, true
 	tick()
 	p.seed(s)
@@ -244,6 +248,7 @@ func TestProgressOfWaitingSeed(t *testing.T) {
 	tick()
 	p.seed(s)
 	want := "seed: waiting 14 s until lost writes of 1,200 items can't land any more, 0 throttled, 0 RCU/s, 0 WCU/s, 0/0 segments\n" +
+		"seed: waiting 13 s until writes of an earlier seed can't land any more, 0 throttled, 0 RCU/s, 0 WCU/s, 0/0 segments\n" +
 		"seed: settling 1,200 items with lost writes, 0 throttled, 0 RCU/s, 0 WCU/s, 0/0 segments\n" +
 		"seed: 100/101 items, 0 items/s, 0 throttled, 0 RCU/s, 0 WCU/s, 0/0 segments\n"
 	if out.String() != want {

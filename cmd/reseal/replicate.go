@@ -1,13 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	"reseal/internal/refuse"
+	"reseal/cmd/internal/poison"
 	"reseal/internal/table"
 	"reseal/replicate"
 
@@ -46,7 +45,8 @@ verify reports.`,
 		}
 		o.Source, o.SourceTable, o.Streams = source.DB, source.Table, source.Streams
 		o.Target, o.TargetTable, o.Encryption = target.DB, target.Table, j.encryption
-		if o.Poison, err = poison(cmd.Context(), j.side(table.Side{Name: "queue"}), onPoison, queue, target.Table); err != nil {
+		handOn := poison.Settings{Mode: onPoison, ModeName: "--on-poison", Queue: queue, QueueName: "--dead-letter-queue"}
+		if o.Poison, err = handOn.Open(cmd.Context(), j.side(table.Side{Name: "queue"}), target.Table); err != nil {
 			return err
 		}
 		progress := j.progress(cmd, o.Checkpoint)
@@ -111,23 +111,6 @@ func (t *troubles) tell(p replicate.Progress) {
 		line += fmt.Sprintf("; gives up in %s", p.GiveUpIn.Round(time.Second))
 	}
 	_, _ = fmt.Fprintln(t.out, line) // a terminal that is gone is no reason to stop
-}
-
-// poison opens the dead-letter queue, if there is to be one.
-func poison(ctx context.Context, side table.Side, mode, queue, target string) (replicate.Poison, error) {
-	switch {
-	case mode == replicate.OnPoisonDeadLetter && queue == "":
-		return nil, refuse.New("give --dead-letter-queue with the ARN of an SQS queue", "--on-poison dead-letter has no queue")
-	case mode != replicate.OnPoisonDeadLetter && queue != "":
-		return nil, refuse.New("give --on-poison dead-letter, too, or leave it out", "--dead-letter-queue is of no use with --on-poison %s", mode)
-	case mode != replicate.OnPoisonDeadLetter:
-		return nil, nil
-	}
-	q, err := replicate.OpenQueue(ctx, side, queue, target)
-	if err != nil {
-		return nil, err
-	}
-	return q.Take, nil
 }
 
 func printReplicate(out io.Writer, r replicate.Result) error {

@@ -14,11 +14,12 @@ import (
 	"reseal/internal/atomicfile"
 	"reseal/internal/refuse"
 	"reseal/verify"
+	"reseal/verify/report"
 )
 
-// report is a file of --report. What an earlier run left in it goes only when this one has begun; of a run that was refused,
+// reportFile is a file of --report. What an earlier run left in it goes only when this one has begun; of a run that was refused,
 // nothing is seen.
-type report interface {
+type reportFile interface {
 	begin(resumed bool) error
 	write(verify.Difference) error
 	end(result *verify.Result, failure error) error // of a run that has begun: one of them is nil
@@ -27,12 +28,12 @@ type report interface {
 
 // reports are all of them.
 type reports struct {
-	list  []report
+	list  []reportFile
 	begun bool
 }
 
 // openReports opens the files before the work, so that a path that can't be written is refused.
-func openReports(paths []string, repairs bool, head verify.PageHead) (*reports, error) {
+func openReports(paths []string, repairs bool, head report.PageHead) (*reports, error) {
 	r := &reports{}
 	for i, path := range paths {
 		one, err := openReport(path, repairs, head)
@@ -49,8 +50,8 @@ func openReports(paths []string, repairs bool, head verify.PageHead) (*reports, 
 	return r, nil
 }
 
-func openReport(path string, repairs bool, head verify.PageHead) (report, error) {
-	var one report
+func openReport(path string, repairs bool, head report.PageHead) (reportFile, error) {
+	var one reportFile
 	var err error
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".html", ".htm":
@@ -129,7 +130,7 @@ type lineReport struct {
 	buffer  *bufio.Writer
 }
 
-func openLines(path string, repairs bool) (report, error) {
+func openLines(path string, repairs bool) (reportFile, error) {
 	file, created, err := opened(path)
 	if err != nil {
 		return nil, err
@@ -156,7 +157,7 @@ func (r *lineReport) begin(resumed bool) error {
 
 // write keeps what is about to be repaired safe from the end of the process.
 func (r *lineReport) write(d verify.Difference) error {
-	if err := verify.WriteDifference(r.buffer, d); err != nil || d.Repair == "" {
+	if err := report.WriteDifference(r.buffer, d); err != nil || d.Repair == "" {
 		return err
 	}
 	return r.buffer.Flush()
@@ -178,15 +179,15 @@ func (r *lineReport) abandon() {
 type pageReport struct {
 	path    string
 	created bool
-	page    *verify.Page
+	page    *report.Page
 }
 
-func openPage(path string, head verify.PageHead) (report, error) {
+func openPage(path string, head report.PageHead) (reportFile, error) {
 	file, created, err := opened(path)
 	if err != nil {
 		return nil, err
 	}
-	r := &pageReport{path: path, created: created, page: verify.NewPage(head)}
+	r := &pageReport{path: path, created: created, page: report.NewPage(head)}
 	beside, err := os.CreateTemp(filepath.Dir(path), ".reseal-*") // where the new page will be made
 	if err != nil {
 		_ = file.Close()

@@ -150,7 +150,7 @@ func printSeed(out io.Writer, r seed.Result) error {
 		"write limit", taken(r.WriteLimit),
 		"throttled", count(r.Throttled),
 		"time", seconds(r.ElapsedSeconds),
-	))
+	), notes(out, r.Warnings))
 }
 
 // indexUnits tells the part of each index of write units.

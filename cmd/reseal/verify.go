@@ -10,6 +10,7 @@ import (
 	"reseal/internal/refuse"
 	"reseal/internal/table"
 	"reseal/verify"
+	"reseal/verify/report"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -61,17 +62,17 @@ matched by then is not read again, so that run finds differences, and repairs th
 		if o.ShowValues && len(reportPaths) == 0 {
 			return refuse.New("give --report too, or leave it out", "--show-values puts values into a report")
 		}
-		report, err := openReports(reportPaths, o.Repair && !o.DryRun, verify.PageHead{Source: source.Given, Target: target.Given, Started: time.Now()})
+		written, err := openReports(reportPaths, o.Repair && !o.DryRun, report.PageHead{Source: source.Given, Target: target.Given, Started: time.Now()})
 		if err != nil {
 			return err
 		}
-		o.Begin, o.Difference = report.begin, report.write
+		o.Begin, o.Difference = written.begin, written.write
 		progress := j.progress(cmd, o.Checkpoint)
 		o.Progress = progress.verify
 		result, err := verify.Run(cmd.Context(), o)
 		progress.finish()
 		result.Source, result.Target = source.Given, target.Given
-		if err := report.close(result, err); err != nil {
+		if err := written.close(result, err); err != nil {
 			if o.Checkpoint == "" || errors.Is(err, table.ErrChanged) { // of other tables nobody can go on
 				return err
 			}

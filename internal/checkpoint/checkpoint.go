@@ -32,6 +32,12 @@ var ErrLocked = atomicfile.ErrLocked
 // ErrDamaged says that the file is not as it was written, or was never written by this package.
 var ErrDamaged = errors.New("it is damaged")
 
+// ErrKind says that the file is whole, and has another kind of state. It is ErrDamaged as well.
+var ErrKind = errors.New("it is of another kind")
+
+// ErrGone says that the file was deleted or replaced by somebody else since it was opened: what is written to it is lost.
+var ErrGone = errors.New("the file was deleted or replaced by somebody else")
+
 // Record is a part of the state. Its owner gives the names their meaning.
 type Record struct {
 	Name  string
@@ -61,6 +67,9 @@ type Handlers struct {
 	Restore func(Record) error
 	// Old gets the content of a file that has another format than this package's. Nil: such a file is ErrDamaged.
 	Old func(*bufio.Reader) error
+	// Damaged gets an error with ErrDamaged. If it returns nil, Open does: the state is then what the owner makes of it, who must
+	// drop all that Restore got, and call Replace. Nil: such an error is Open's.
+	Damaged func(error) error
 }
 
 // Open locks the file at path, which need not exist, and reads it. found tells whether there was one. The kind of the state, up to 38
@@ -72,7 +81,10 @@ func Open(path, kind string, h Handlers) (f *File, found bool, err error) {
 		return nil, false, err
 	}
 	f = &File{path: path, kind: kind, lock: lock}
-	if found, err = f.load(h); err != nil {
+	if found, err = f.load(h); errors.Is(err, ErrDamaged) && h.Damaged != nil {
+		err = h.Damaged(err)
+	}
+	if err != nil {
 		return nil, found, errors.Join(err, f.Close())
 	}
 	return f, found, nil
@@ -111,13 +123,7 @@ func (f *File) load(h Handlers) (found bool, err error) {
 // Append adds the records, all of them or none, and returns when they are durable. Callers that come while another one writes share
 // the next write. A file that is new needs a Replace before.
 func (f *File) Append(records ...Record) error {
-	f.mu.Lock()
-	for _, record := range records {
-		f.waiting = appendRecord(f.waiting, record)
-	}
-	f.generation++
-	mine := f.generation
-	f.mu.Unlock()
+	mine := f.Queue(records...)
 
 	f.writing.Lock()
 	defer f.writing.Unlock()
@@ -135,6 +141,18 @@ func (f *File) Append(records ...Record) error {
 	}
 	f.taken(len(payload), generation)
 	return nil
+}
+
+// Queue adds records for the next Append to write, which may have none of its own. It waits for nothing: an owner calls it while it
+// holds the lock of its state, so that the records of one name are in the order in which the state changed.
+func (f *File) Queue(records ...Record) (generation int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, record := range records {
+		f.waiting = appendRecord(f.waiting, record)
+	}
+	f.generation++
+	return f.generation
 }
 
 // taken drops the first bytes of what waits: all up to the generation is durable.
@@ -161,11 +179,24 @@ func (f *File) appendFrame(payload []byte) error {
 		return err
 	}
 	f.mark = next
-	return nil
+	return f.present()
 }
 
-// Replace writes the whole state anew: what each puts, in its order, and nothing else. It must put all that was given to Append before
-// each was called: an owner changes its state first and appends then. If Replace fails, the file is as it was.
+// present returns ErrGone if the open file is not the one at its path any more.
+func (f *File) present() error {
+	open, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(f.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(open, there) {
+		return ErrGone
+	}
+	return err
+}
+
+// Replace writes the whole state anew: what each puts, in its order, and nothing else. It must put all that was given to Append or Queue
+// before each was called: an owner changes its state first and appends then. If Replace fails, the file is as it was.
 func (f *File) Replace(each func(put func(Record) error) error) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()

@@ -284,3 +284,113 @@ func TestReplaceFails(t *testing.T) {
 	must(t, f.Close())
 	expect(t, path, map[string]string{"a": "1", "b": "2"})
 }
+
+// What is queued is durable with the next Append, before that one's own records; what is queued while the state is written anew is not
+// lost.
+func TestQueue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c")
+	f, _, err := checkpoint.Open(path, "test", checkpoint.Handlers{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := func(name, value string) checkpoint.Record { return checkpoint.Record{Name: name, Value: []byte(value)} }
+	err = f.Replace(func(put func(checkpoint.Record) error) error {
+		f.Queue(record("a", "1"))
+		return put(record("whole", ""))
+	})
+	f.Queue(record("a", "2"))
+	err = errors.Join(err, f.Append(record("a", "3")))
+	f.Queue(record("a", "4"))
+	err = errors.Join(err, f.Append())
+	f.Queue(record("a", "never appended"))
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	f, _, err = checkpoint.Open(path, "test", checkpoint.Handlers{Restore: func(r checkpoint.Record) error {
+		text += r.Name + string(r.Value) + " "
+		return nil
+	}})
+	if err != nil || text != "whole a1 a2 a3 a4 " {
+		t.Fatalf("%q, %v", text, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A file that somebody deleted or replaced takes records that nobody will read: that is an error.
+func TestGone(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"deleted": os.Remove,
+		"replaced": func(path string) error {
+			return errors.Join(os.Rename(path, path+".old"), os.WriteFile(path, nil, 0o600))
+		},
+		"folder": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+	} {
+		path := filepath.Join(t.TempDir(), "folder", "c")
+		if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		f, _, err := checkpoint.Open(path, "test", checkpoint.Handlers{})
+		if err == nil {
+			err = f.Replace(func(func(checkpoint.Record) error) error { return nil })
+		}
+		if err == nil {
+			err = f.Append(checkpoint.Record{Name: "a"})
+		}
+		if err == nil {
+			err = spoil(path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Append(checkpoint.Record{Name: "b"}); !errors.Is(err, checkpoint.ErrGone) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		_ = f.Close()
+	}
+}
+
+// An owner may go on from nothing where a file is damaged, under the same lock; one of another kind tells that it is.
+func TestDamagedHandler(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c")
+	f, _, err := checkpoint.Open(path, "test", checkpoint.Handlers{})
+	if err == nil {
+		err = f.Replace(func(put func(checkpoint.Record) error) error {
+			return put(checkpoint.Record{Name: "a", Value: []byte("1")})
+		})
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := checkpoint.Open(path, "other", checkpoint.Handlers{}); !errors.Is(err, checkpoint.ErrKind) || !errors.Is(err, checkpoint.ErrDamaged) {
+		t.Errorf("another kind: error %v", err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1]++
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := checkpoint.Open(path, "test", checkpoint.Handlers{}); !errors.Is(err, checkpoint.ErrDamaged) || errors.Is(err, checkpoint.ErrKind) {
+		t.Errorf("damaged: error %v", err)
+	}
+	f, found, err := checkpoint.Open(path, "test", checkpoint.Handlers{Damaged: func(err error) error {
+		if !errors.Is(err, checkpoint.ErrDamaged) {
+			t.Errorf("error %v", err)
+		}
+		return nil
+	}})
+	if err != nil || !found {
+		t.Fatal(found, err)
+	}
+	err = f.Replace(func(put func(checkpoint.Record) error) error {
+		return put(checkpoint.Record{Name: "b", Value: []byte("2")})
+	})
+	if err = errors.Join(err, f.Append(checkpoint.Record{Name: "c"}), f.Close()); err != nil {
+		t.Error(err)
+	}
+}

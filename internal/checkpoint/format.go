@@ -77,7 +77,7 @@ func decodeHead(head []byte, kind string) (mark, error) {
 		return mark{}, fmt.Errorf("%w: its head is not what was written", ErrDamaged)
 	}
 	if got := string(head[kindAt+1 : kindAt+1+int(head[kindAt])]); got != kind {
-		return mark{}, fmt.Errorf("%w: it is one of %s, not of %s", ErrDamaged, got, kind)
+		return mark{}, kindError{got, kind}
 	}
 	first, err := decodeMark(head[marksAt:])
 	if err != nil {
@@ -96,6 +96,15 @@ func decodeHead(head []byte, kind string) (mark, error) {
 	}
 	return first, nil
 }
+
+// kindError is ErrKind, and ErrDamaged.
+type kindError struct{ got, want string }
+
+func (e kindError) Error() string {
+	return fmt.Sprintf("%s: it is one of %s, not of %s", ErrDamaged, e.got, e.want)
+}
+
+func (kindError) Is(target error) bool { return target == ErrDamaged || target == ErrKind }
 
 func appendRecord(dst []byte, r Record) []byte {
 	dst = append(binary.AppendUvarint(dst, uint64(len(r.Name))), r.Name...)

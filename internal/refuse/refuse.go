@@ -6,6 +6,9 @@ import (
 	"fmt"
 )
 
+// ErrRefused is what errors.Is finds in each Error. The packages that programs import have it under their own names.
+var ErrRefused = errors.New("nothing was done")
+
 // Error says in one line what is wrong and what to do about it. Nothing has been written when it is returned.
 type Error struct {
 	Problem string
@@ -26,6 +29,9 @@ func Because(cause error, remedy, problem string, args ...any) *Error {
 func (e *Error) Error() string { return e.Problem + ": " + e.Remedy }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is has errors.Is find ErrRefused.
+func (e *Error) Is(target error) bool { return target == ErrRefused }
 
 // Is tells whether err is, or wraps, an Error.
 func Is(err error) bool {

@@ -35,5 +35,8 @@ func TestIs(t *testing.T) {
 		if got := refuse.Is(err); got != want {
 			t.Errorf("Is(%v) is %t", err, got)
 		}
+		if got := errors.Is(err, refuse.ErrRefused); got != want {
+			t.Errorf("errors.Is(%v, ErrRefused) is %t", err, got)
+		}
 	}
 }

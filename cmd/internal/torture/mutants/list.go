@@ -27,12 +27,12 @@ var mutants = []mutant{
 		from: "uncertain = with(uncertain, pending)", to: "_ = with(nil, pending)",
 	},
 	{
-		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "seed/settle.go",
-		from: "r.wait(ctx, last.Add(r.lifetime))", to: "r.wait(ctx, last)",
+		name: "uncertain-wait", what: "uncertain keys are settled while a request may still be alive", file: "internal/converge/settler.go",
+		from: "s.wait(ctx, last.Add(s.Lifetime))", to: "s.wait(ctx, last)",
 	},
 	{
 		name: "uncertain-in-checkpoint", what: "the uncertain list is not in the checkpoint", file: "seed/encode.go",
-		from: "file.Uncertain = make([][]byte, len(keys))", to: "keys = nil\n\tfile.Uncertain = make([][]byte, len(keys))",
+		from: "file.Uncertain = make([][]byte, len(uncertain))", to: "uncertain = nil\n\tfile.Uncertain = make([][]byte, len(uncertain))",
 	},
 	{
 		name: "noted-keys", what: "the keys about to be written are not in the checkpoint", file: "seed/checkpoint.go",
@@ -43,15 +43,15 @@ var mutants = []mutant{
 		from: "r.page(ctx, s, after, ops)", to: "r.page(ctx, s, page.Next, ops)",
 	},
 	{
-		name: "contiguous-checkpoint-tailer", what: "the replicator's position is past records that are being applied", file: "replicate/sink.go",
-		from: "counts, err := sink.apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence, records[len(records)-1].Made)\n\tcounts, err := sink.apply(",
+		name: "contiguous-checkpoint-tailer", what: "the replicator's position is past records that are being applied", file: "internal/stream/apply.go",
+		from: "done, err := t.options.Sink.Apply(", to: "t.position.advance(r.shard, records[len(records)-1].Sequence, records[len(records)-1].Made)\n\tdone, err := t.options.Sink.Apply(",
 	},
 	{
 		name: "lowest-unapplied", what: "the position after a failure is that of the last key that failed, not the first", file: "replicate/apply.go",
 		from: "at < a.failedAt {", to: "at > a.failedAt || a.failedAt == len(a.records) {",
 	},
 	{
-		name: "parent-before-child", what: "a shard is read beside its parent", file: "replicate/shards.go",
+		name: "parent-before-child", what: "a shard is read beside its parent", file: "internal/stream/shards.go",
 		from: "&& !t.waits(shards, shard) {", to: "&& len(shards.ancestors(shard)) >= 0 {",
 	},
 	{
@@ -59,11 +59,11 @@ var mutants = []mutant{
 		from: "ops[at] = op\n", to: "_ = at\n",
 	},
 	{
-		name: "trim-horizon", what: "a shard is read from LATEST on", file: "replicate/reader.go",
+		name: "trim-horizon", what: "a shard is read from LATEST on", file: "internal/stream/reader.go",
 		from: "in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon", to: "in.ShardIteratorType = types.ShardIteratorTypeLatest",
 	},
 	{
-		name: "deletes", what: "a delete is not applied", file: "replicate/record.go",
+		name: "deletes", what: "a delete is not applied", file: "internal/stream/record.go",
 		from: "case string(streamtypes.OperationTypeRemove):\n\t\treturn nil", to: "case string(streamtypes.OperationTypeRemove):\n\t\tr.Image = keys\n\t\treturn nil",
 	},
 	{
@@ -84,7 +84,7 @@ var mutants = []mutant{
 		from: "digest, err := it.Digest()", to: "digest, err := page.Keys[i].Digest(), error(nil)",
 	},
 	{
-		name: "lost-again", twist: "lost-again", what: "a key that is lost again while it is settled is forgotten", file: "seed/ledger.go",
+		name: "lost-again", twist: "lost-again", what: "a key that is lost again while it is settled is forgotten", file: "internal/converge/uncertain.go",
 		from: "is && !lost.at.After(taken)", to: "is && (true || !lost.at.After(taken))",
 	},
 	{
@@ -116,23 +116,23 @@ var mutants = []mutant{
 		from: "expiryOf(ctx, o.Source, o.SourceTable, ", to: "expiryOf(ctx, o.Target, o.TargetTable, ",
 	},
 	{
-		name: "idle-without-shards", what: "a stream that lists no shard is idle", file: "replicate/shards.go",
+		name: "idle-without-shards", what: "a stream that lists no shard is idle", file: "internal/stream/shards.go",
 		from: "len(shards.parents) == 0 || ", to: "",
 	},
 	{
-		name: "child-from-its-start", twist: "trims", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "replicate/position.go",
+		name: "child-from-its-start", twist: "trims", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "internal/stream/position.go",
 		from: "if exact {", to: "if false && exact {",
 	},
 	{
-		name: "late-parent-halts", twist: "holes", what: "a parent that is listed late is read beside its children", file: "replicate/shards.go",
+		name: "late-parent-halts", twist: "holes", what: "a parent that is listed late is read beside its children", file: "internal/stream/shards.go",
 		from: "r.cancel(errHalted)", to: "if true {\n\t\t\tcontinue\n\t\t}\n\t\tr.cancel(errHalted)",
 	},
 	{
-		name: "children-again", twist: "holes", what: "the children of a parent that was listed late are not read again", file: "replicate/position.go",
-		from: "c.set(child, shardPosition{Parent: was.Parent,", to: "_ = (shardPosition{Parent: was.Parent,",
+		name: "children-again", twist: "holes", what: "the children of a parent that was listed late are not read again", file: "internal/stream/position.go",
+		from: "c.set(child, Position{Parent: was.Parent,", to: "_ = (Position{Parent: was.Parent,",
 	},
 	{
-		name: "replicator-confirms", twist: "stream-anew", what: "an idle replication doesn't look at the stream again", file: "replicate/shards.go",
+		name: "replicator-confirms", twist: "stream-anew", what: "an idle replication doesn't look at the stream again", file: "internal/stream/shards.go",
 		from: "if err := t.confirm(ctx); err != nil {", to: "if err := ctx.Err(); err != nil {",
 	},
 	{
@@ -152,7 +152,7 @@ var mutants = []mutant{
 		from: "if c.date.IsZero() {\n\t\treturn moment", to: "if true || c.date.IsZero() {\n\t\treturn moment",
 	},
 	{
-		name: "missing-parent-confirmed", twist: "holes", what: "a parent that one listing lacks counts as gone", file: "replicate/shards.go",
+		name: "missing-parent-confirmed", twist: "holes", what: "a parent that one listing lacks counts as gone", file: "internal/stream/shards.go",
 		from: "case try < confirmations:", to: "case try < 1:",
 	},
 	{
@@ -160,27 +160,27 @@ var mutants = []mutant{
 		from: "if !held {", to: "if false && !held {",
 	},
 	{
-		name: "late-below-drained", twist: "holes", what: "a shard that is listed late below a drained parent counts as one in time", file: "replicate/position.go",
+		name: "late-below-drained", twist: "holes", what: "a shard that is listed late below a drained parent counts as one in time", file: "internal/stream/position.go",
 		from: "AsOf: before.asOf(), Late: late}", to: "AsOf: before.asOf()}",
 	},
 	{
-		name: "earlier-listings", twist: "holes", what: "a resumed replication knows nothing of the shards that were listed before", file: "replicate/shards.go",
+		name: "earlier-listings", twist: "holes", what: "a resumed replication knows nothing of the shards that were listed before", file: "internal/stream/shards.go",
 		from: "shards := t.position.listing()", to: "shards := newListing()",
 	},
 	{
-		name: "children-again-at-once", twist: "holes", what: "what comes after a late shard is read again only if that one holds a record", file: "replicate/shards.go",
+		name: "children-again-at-once", twist: "holes", what: "what comes after a late shard is read again only if that one holds a record", file: "internal/stream/shards.go",
 		from: "if late && t.position.known(parent) {", to: "if false && late && t.position.known(parent) {",
 	},
 	{
-		name: "trimmed-harmless", twist: "trims", what: "no trimmed record is missed", file: "replicate/reader.go",
+		name: "trimmed-harmless", twist: "trims", what: "no trimmed record is missed", file: "internal/stream/reader.go",
 		from: "return isTrimmed(err) && !r.tailer.position.needs(r.shard)", to: "return isTrimmed(err)",
 	},
 	{
 		name: "checkpoint-age", twist: "trims", what: "a replication goes on from a checkpoint of any age", file: "replicate/checkpoint.go",
-		from: "if shard, stale := file.stale(c.now()); stale {", to: "if shard, stale := file.stale(c.now()); stale && shard == \"\" {",
+		from: "if shard, stale := file.Stale(c.positions.Now()); stale {", to: "if shard, stale := file.Stale(c.positions.Now()); stale && shard == \"\" {",
 	},
 	{
-		name: "young-shard", what: "one answer that there is no such shard is believed", file: "replicate/listing.go",
+		name: "young-shard", what: "one answer that there is no such shard is believed", file: "internal/stream/listing.go",
 		from: "!isGone(err) || n == confirmations {", to: "true || !isGone(err) || n == confirmations {",
 	},
 }

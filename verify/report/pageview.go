@@ -1,4 +1,4 @@
-package verify
+package report
 
 import (
 	"cmp"
@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"reseal/verify"
+
 	"github.com/dustin/go-humanize"
 )
 
@@ -26,7 +28,7 @@ var pageCSS string
 var pageJS string
 
 // pageTemplate escapes whatever comes from a table by where it stands.
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"comma": comma[int64], "units": units}).Parse(pageHTML))
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"comma": humanize.Comma, "units": units}).Parse(pageHTML))
 
 func units(u float64) string { return humanize.CommafWithDigits(u, 1) }
 
@@ -49,7 +51,7 @@ type pageView struct {
 	Verdict string
 	Failure string
 	Written string
-	Result  *Result
+	Result  *verify.Result
 	Kinds   []pageKindView
 	Rows    []pageRowView
 	Cut     bool
@@ -59,7 +61,7 @@ type pageView struct {
 
 // pageKindView is a kind of differences: its count, and how many of them are in the page.
 type pageKindView struct {
-	Kind  Kind
+	Kind  verify.Kind
 	Name  string
 	Count int64
 	Shown int
@@ -82,22 +84,25 @@ type pageMapView struct {
 }
 
 type pageCellView struct {
-	Cell
+	verify.Cell
 	Label string
 	Class string
 }
 
-var kindNames = map[Kind]string{Missing: "missing", Extra: "extra", Different: "different", StillChanging: "still changing"}
+// sides are the tables' names in rows and cells.
+var sides = [2]string{"source", "target"}
+
+var kindNames = map[verify.Kind]string{verify.Missing: "missing", verify.Extra: "extra", verify.Different: "different", verify.StillChanging: "still changing"}
 
 // Write writes the page of a verification that ended with a result, or failed. With neither it says that the verification has not
 // ended. Whatever is not the whole result is marked as such.
-func (p *Page) Write(w io.Writer, result *Result, failure error) error {
+func (p *Page) Write(w io.Writer, result *verify.Result, failure error) error {
 	v := pageView{
 		PageHead: p.head, Style: template.CSS(pageCSS), Script: template.JS(pageJS), //nolint:gosec // they are ours
 		StyleHash: policyHash(pageCSS), ScriptHash: policyHash(pageJS),
 		Written: time.Now().UTC().Format("2006-01-02 15:04:05 UTC"), Most: pageKind,
 	}
-	var segments *SegmentMap
+	var segments *verify.SegmentMap
 	switch {
 	case failure != nil:
 		v.State, v.Failure = stateIncomplete, failure.Error()
@@ -118,7 +123,7 @@ func (p *Page) Write(w io.Writer, result *Result, failure error) error {
 	return nil
 }
 
-func pageState(r Result) string {
+func pageState(r verify.Result) string {
 	switch {
 	case r.Sample != nil && r.Sample.Passed:
 		return stateSample
@@ -136,7 +141,7 @@ func policyHash(text string) string {
 
 // kinds also tells whether the page has not all differences.
 func (p *Page) kinds() (list []pageKindView, cut bool) {
-	for _, kind := range []Kind{Missing, Extra, Different, StillChanging} {
+	for _, kind := range []verify.Kind{verify.Missing, verify.Extra, verify.Different, verify.StillChanging} {
 		list = append(list, pageKindView{kind, kindNames[kind], p.seen[kind], p.shown[kind]})
 		cut = cut || p.seen[kind] > int64(p.shown[kind])
 	}
@@ -144,18 +149,17 @@ func (p *Page) kinds() (list []pageKindView, cut bool) {
 }
 
 // rowViews sorts the rows by key, which is no order of the table's but one in which people find a key.
-func (p *Page) rowViews(segments *SegmentMap, ended bool) []pageRowView {
+func (p *Page) rowViews(segments *verify.SegmentMap, ended bool) []pageRowView {
 	list := make([]pageRowView, len(p.rows))
 	for i, row := range p.rows {
 		view := pageRowView{pageRow: row, KindName: kindNames[row.Kind], Cells: [2]int{-1, -1}}
 		view.Repaired, view.NotRepaired = row.repaired(ended)
 		var where []string
-		for side := range row.at {
-			segment, is := row.at.segment(origin(side))
-			if !is {
+		for side, segment := range row.segments {
+			if segment < 0 {
 				continue
 			}
-			where = append(where, fmt.Sprintf("%s segment %d", origin(side), segment))
+			where = append(where, fmt.Sprintf("%s segment %d", sides[side], segment))
 			if segments != nil {
 				view.Cells[side] = segments.CellOf(segment)
 			}
@@ -170,7 +174,7 @@ func (p *Page) rowViews(segments *SegmentMap, ended bool) []pageRowView {
 // repaired says what is known of the item's repair.
 func (row *pageRow) repaired(ended bool) (text string, not bool) {
 	done := "written"
-	if row.repair == Delete || row.wouldRepair == Delete {
+	if row.repair == verify.Delete || row.wouldRepair == verify.Delete {
 		done = "deleted"
 	}
 	switch {
@@ -191,19 +195,19 @@ func (row *pageRow) repaired(ended bool) (text string, not bool) {
 // fewCells have room for a number in each.
 const fewCells = 32
 
-func mapViews(segments *SegmentMap) []pageMapView {
+func mapViews(segments *verify.SegmentMap) []pageMapView {
 	if segments == nil {
 		return nil
 	}
 	var list []pageMapView
 	most := int64(1)
-	for _, cells := range [][]Cell{segments.Source, segments.Target} {
+	for _, cells := range [][]verify.Cell{segments.Source, segments.Target} {
 		for _, cell := range cells {
 			most = max(most, cell.Items)
 		}
 	}
-	for side, cells := range [][]Cell{segments.Source, segments.Target} {
-		view := pageMapView{Side: origin(side).String(), Few: len(cells) <= fewCells}
+	for side, cells := range [][]verify.Cell{segments.Source, segments.Target} {
+		view := pageMapView{Side: sides[side], Few: len(cells) <= fewCells}
 		for _, cell := range cells {
 			view.Cells = append(view.Cells, cellView(cell, most))
 		}
@@ -214,8 +218,8 @@ func mapViews(segments *SegmentMap) []pageMapView {
 
 // cellView says in words and shade how much there is in a cell. The shades of items are in proportion to the fullest cell, those of
 // differences by powers of ten: one is to be seen as well as a thousand.
-func cellView(c Cell, most int64) pageCellView {
-	view := pageCellView{Cell: c, Label: fmt.Sprintf("%s: %s items, %s differences", c.Name(), comma(c.Items), comma(c.Differences))}
+func cellView(c verify.Cell, most int64) pageCellView {
+	view := pageCellView{Cell: c, Label: fmt.Sprintf("%s: %s items, %s differences", c.Name(), humanize.Comma(c.Items), humanize.Comma(c.Differences))}
 	switch {
 	case c.Compared == 0:
 		view.Label, view.Class = c.Name()+": not in the sample", "out"

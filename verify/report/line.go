@@ -1,16 +1,18 @@
-package verify
+package report
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
 	"time"
+
+	"reseal/verify"
 )
 
 // reportLine is one difference in a report file. Attribute values are in it with ShowValues only, but keys are: that is what it is for.
 type reportLine struct {
 	Key          json.RawMessage `json:"key"` // DynamoDB JSON
-	Kind         Kind            `json:"kind"`
+	Kind         verify.Kind     `json:"kind"`
 	Attributes   []string        `json:"attributes,omitempty"`
 	SourceDigest string          `json:"source_digest,omitempty"`
 	TargetDigest string          `json:"target_digest,omitempty"`
@@ -19,14 +21,14 @@ type reportLine struct {
 	LastChanged  string          `json:"last_changed,omitempty"` // where a stream record told it
 	SourceValues json.RawMessage `json:"source_values,omitempty"` // DynamoDB JSON
 	TargetValues json.RawMessage `json:"target_values,omitempty"`
-	Repair       Action          `json:"repair,omitempty"`
-	WouldRepair  Action          `json:"would_repair,omitempty"`
+	Repair       verify.Action   `json:"repair,omitempty"`
+	WouldRepair  verify.Action   `json:"would_repair,omitempty"`
 	AfterRepair  bool            `json:"after_repair,omitempty"`
 	Refused      string          `json:"refused,omitempty"` // by the target, in the service's words
 }
 
 // WriteDifference writes the difference as one line of JSON.
-func WriteDifference(w io.Writer, d Difference) error {
+func WriteDifference(w io.Writer, d verify.Difference) error {
 	key, err := d.Key.JSON()
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)

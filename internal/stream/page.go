@@ -1,4 +1,4 @@
-package replicate
+package stream
 
 import (
 	"context"
@@ -15,45 +15,52 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 )
 
-// page is what an answer of GetRecords, or an event of a Lambda, holds.
-type page struct {
-	records []Record   // of one that can't be read only what could be
-	unread  *Unapplied // the first one that can't be read; nil: all can. It may lack a sequence number
-	next    *string    // NextShardIterator; nil: the shard has no more records and gets no more
+// Page is what an answer of GetRecords, or an event of a Lambda, holds.
+type Page struct {
+	Records []Record // of one that can't be read only what could be
+	Unread  *Unread  // the first one that can't be read; nil: all can
+	Next    *string  // NextShardIterator; nil: the shard has no more records and gets no more
+}
+
+// Unread is a record that can't be read.
+type Unread struct {
+	Index    int    // in the page
+	Sequence string // its sequence number; it may lack one
+	Err      error
 }
 
 // add adds a record, which can't be read for the reason in err.
-func (p *page) add(record Record, err error) {
-	if err != nil && p.unread == nil {
-		p.unread = &Unapplied{Index: len(p.records), Sequence: record.Sequence, Err: err}
+func (p *Page) add(record Record, err error) {
+	if err != nil && p.Unread == nil {
+		p.Unread = &Unread{Index: len(p.Records), Sequence: record.Sequence, Err: err}
 	}
-	p.records = append(p.records, record)
+	p.Records = append(p.Records, record)
 }
 
 // getRecords makes one GetRecords request and reads its answer.
-func (t *tailer) getRecords(ctx context.Context, in *dynamodbstreams.GetRecordsInput) (page, error) {
-	client, is := wire.StreamsClient(t.options.Streams)
+func (t *Follower) getRecords(ctx context.Context, in *dynamodbstreams.GetRecordsInput) (Page, error) {
+	client, is := wire.StreamsClient(t.options.API)
 	if !is {
-		out, err := t.options.Streams.GetRecords(ctx, in, onceStreams)
+		out, err := t.options.API.GetRecords(ctx, in, onceStreams)
 		if err != nil {
-			return page{}, err
+			return Page{}, err
 		}
-		return convertPage(t.pair.Source.Schema, t.stream, out), nil
+		return ConvertPage(t.options.Schema, t.options.ARN, out), nil
 	}
 	var exchange wire.Exchange
 	if _, err := client.GetRecords(ctx, in, onceStreams, exchange.UseStreams); err != nil {
-		return page{}, err
+		return Page{}, err
 	}
-	found, err := readPage(t.pair.Source.Schema, t.stream, exchange.Answer)
+	found, err := ReadPage(t.options.Schema, t.options.ARN, exchange.Answer)
 	if err != nil {
-		return page{}, fmt.Errorf("read answer: %w", err)
+		return Page{}, fmt.Errorf("read answer: %w", err)
 	}
 	return found, nil
 }
 
-// convertPage reads the answer of a client that isn't the SDK's.
-func convertPage(schema item.Schema, stream string, out *dynamodbstreams.GetRecordsOutput) page {
-	found := page{records: make([]Record, 0, len(out.Records)), next: out.NextShardIterator}
+// ConvertPage reads the answer of a client that isn't the SDK's.
+func ConvertPage(schema item.Schema, stream string, out *dynamodbstreams.GetRecordsOutput) Page {
+	found := Page{Records: make([]Record, 0, len(out.Records)), Next: out.NextShardIterator}
 	for _, record := range out.Records {
 		found.add(fromStream(schema, stream, record))
 	}
@@ -63,10 +70,10 @@ func convertPage(schema item.Schema, stream string, out *dynamodbstreams.GetReco
 // errNoRecords: an answer that lost its records must not pass for one that found none.
 var errNoRecords = errors.New("it is not whole: it has no Records, not even an empty list")
 
-// readPage reads an answer of GetRecords or an event of a Lambda, which tell of records in the same JSON. stream is the ARN for
+// ReadPage reads an answer of GetRecords or an event of a Lambda, which tell of records in the same JSON. stream is the ARN for
 // records that don't say theirs. The images stay the bytes that they came in and share the text's memory; nothing else of the page
 // does. With an error the page has the records before it.
-func readPage(schema item.Schema, stream string, text []byte) (page, error) {
+func ReadPage(schema item.Schema, stream string, text []byte) (Page, error) {
 	r := pageReader{Reader: jsonwalk.Reader{Data: text}, schema: schema, stream: stream}
 	err := r.Entries(r.entry)
 	if err == nil {
@@ -83,7 +90,7 @@ type pageReader struct {
 	jsonwalk.Reader
 	schema item.Schema
 	stream string
-	page   page
+	page   Page
 	whole  bool // Records were there
 
 	record      Record // the one that is being read
@@ -99,10 +106,10 @@ func (r *pageReader) entry(name []byte) (err error) {
 			err = r.Elements(r.readRecord)
 		}
 	case "NextShardIterator":
-		if r.page.next = nil; !r.Null() {
+		if r.page.Next = nil; !r.Null() {
 			var next string
 			next, err = r.PlainText()
-			r.page.next = &next
+			r.page.Next = &next
 		}
 	default:
 		err = r.Skip()

@@ -1,9 +1,10 @@
-package replicate
+package stream
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"reseal/internal/call"
@@ -25,7 +26,8 @@ const lossConfirmations = 30
 // errIdle ends all goroutines of a replication that is done.
 var errIdle = errors.New("the stream is idle")
 
-// follow owns the readers of all shards.
+// Run follows the stream until it is idle, for Options.UntilIdle, and returns nil then; or until ctx ends, whose error it returns; or
+// until an error that no repetition makes up for.
 //
 //  1. List the shards.
 //  2. Start a reader for each that is not drained and whose parents are all drained or no longer in the stream: a key's records move
@@ -35,9 +37,8 @@ var errIdle = errors.New("the stream is idle")
 //  4. With UntilIdle, end when every shard has been empty for the whole of that time (see idle), and both tables and the stream
 //     are still those of the start.
 //  5. When a reader has drained its shard, go to 2; after a while go to 1.
-func (t *tailer) follow(ctx context.Context) error {
+func (t *Follower) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return t.position.saveRegularly(ctx) })
 	group.Go(func() error { return t.coordinate(ctx, group) })
 	err := group.Wait()
 	if errors.Is(err, errIdle) {
@@ -46,10 +47,10 @@ func (t *tailer) follow(ctx context.Context) error {
 	return err
 }
 
-func (t *tailer) coordinate(ctx context.Context, group *errgroup.Group) error {
-	readers := map[string]*reader{}
+func (t *Follower) coordinate(ctx context.Context, group *errgroup.Group) error {
+	readers := map[string]*reader{} // also in t.readers, for others
 	ended := make(chan struct{}, 1)
-	latest := t.options.From == FromLatest && !t.position.resumed
+	latest := t.options.Latest && !t.position.resumed
 	shards := t.position.listing()
 	var err error
 	for relist := true; ; {
@@ -57,7 +58,7 @@ func (t *tailer) coordinate(ctx context.Context, group *errgroup.Group) error {
 			if shards, err = t.survey(ctx, shards, readers); err != nil {
 				return err
 			}
-			if err := t.look(ctx); err != nil {
+			if err := t.options.Sink.Look(ctx); err != nil {
 				return err
 			}
 			t.pass(shards, latest)
@@ -66,11 +67,12 @@ func (t *tailer) coordinate(ctx context.Context, group *errgroup.Group) error {
 				return err
 			}
 		}
+		t.toOpen(shards)
 		for _, shard := range t.ready(shards, readers) {
 			t.begin(ctx, group, shards, readers, shard, latest, ended)
 		}
 		latest = false // a shard that comes later holds nothing from before the start, or the end of one that does
-		t.setActive(readers)
+		t.show(readers)
 		if err := t.finished(ctx, shards, readers); err != nil {
 			return err
 		}
@@ -81,7 +83,7 @@ func (t *tailer) coordinate(ctx context.Context, group *errgroup.Group) error {
 }
 
 // begin starts the reader of a shard.
-func (t *tailer) begin(ctx context.Context, group *errgroup.Group, shards listing, readers map[string]*reader, shard string, latest bool, ended chan<- struct{}) {
+func (t *Follower) begin(ctx context.Context, group *errgroup.Group, shards listing, readers map[string]*reader, shard string, latest bool, ended chan<- struct{}) {
 	after := shards.descendants(shard)
 	late := false
 	for one := range after {
@@ -114,7 +116,7 @@ func (t *tailer) begin(ctx context.Context, group *errgroup.Group, shards listin
 // really not there: what the service lists is eventually consistent, so it has to say so several times. Shards that were listed
 // before, in this run or in one that it resumes, count as listed, until a day after they are drained: if they are gone, their readers learn it from the service. So does that
 // of a shard which is being read.
-func (t *tailer) survey(ctx context.Context, before listing, readers map[string]*reader) (listing, error) {
+func (t *Follower) survey(ctx context.Context, before listing, readers map[string]*reader) (listing, error) {
 	for try := 1; ; try++ {
 		shards := t.first
 		if t.first.parents == nil {
@@ -147,7 +149,7 @@ func (t *tailer) survey(ctx context.Context, before listing, readers map[string]
 }
 
 // listPatiently is list, repeated for as long as the replication goes on in spite of failures.
-func (t *tailer) listPatiently(ctx context.Context) (listing, error) {
+func (t *Follower) listPatiently(ctx context.Context) (listing, error) {
 	p := t.patience("")
 	for {
 		shards, err := t.list(ctx)
@@ -162,7 +164,7 @@ func (t *tailer) listPatiently(ctx context.Context) (listing, error) {
 }
 
 // orphan returns a shard that was not begun and has a parent of which nothing is known: trimmed, or not listed for a moment.
-func (t *tailer) orphan(shards listing) (string, bool) {
+func (t *Follower) orphan(shards listing) (string, bool) {
 	for shard, parent := range shards.parents {
 		if _, listed := shards.parents[parent]; parent != "" && !listed && !t.position.known(shard) && !t.position.known(parent) {
 			return shard, true
@@ -173,7 +175,7 @@ func (t *tailer) orphan(shards listing) (string, bool) {
 
 // pass marks shards as drained that must not be read: at the start with LATEST, all that have a child, which are closed and so get no
 // new records; and later those that come before one that was begun with LATEST.
-func (t *tailer) pass(shards listing, latest bool) {
+func (t *Follower) pass(shards listing, latest bool) {
 	for shard := range shards.parents {
 		if !latest && !t.position.of(shard).Latest {
 			continue
@@ -190,9 +192,9 @@ func (t *tailer) pass(shards listing, latest bool) {
 var errHalted = errors.New("a shard that comes before was listed late")
 
 // halt stops the readers of shards that were begun though a shard that comes before them isn't drained. It was not listed then. They
-// start again, where they were, when it is: unless it holds a record, which takes their positions back (see checkpoint.replay). All
+// start again, where they were, when it is: unless it holds a record, which takes their positions back (see Positions.replay). All
 // their records are applied again then, in order, so the last one of each key wins in the end.
-func (t *tailer) halt(ctx context.Context, shards listing, readers map[string]*reader) error {
+func (t *Follower) halt(ctx context.Context, shards listing, readers map[string]*reader) error {
 	for shard, r := range readers {
 		if !t.waits(shards, shard) {
 			continue
@@ -210,7 +212,7 @@ func (t *tailer) halt(ctx context.Context, shards listing, readers map[string]*r
 }
 
 // waits tells whether a shard that comes before this one is still to be applied.
-func (t *tailer) waits(shards listing, shard string) bool {
+func (t *Follower) waits(shards listing, shard string) bool {
 	for _, ancestor := range shards.ancestors(shard) {
 		_, listed := shards.parents[ancestor]
 		if (listed || t.position.known(ancestor)) && !t.position.isDrained(ancestor) {
@@ -221,7 +223,7 @@ func (t *tailer) waits(shards listing, shard string) bool {
 }
 
 // ready returns the shards to start reading.
-func (t *tailer) ready(shards listing, readers map[string]*reader) []string {
+func (t *Follower) ready(shards listing, readers map[string]*reader) []string {
 	var list []string
 	for shard := range shards.parents {
 		if readers[shard] == nil && !t.position.isDrained(shard) && !t.waits(shards, shard) {
@@ -232,7 +234,7 @@ func (t *tailer) ready(shards listing, readers map[string]*reader) []string {
 }
 
 // finished tells, by an error, that the replication is at its end.
-func (t *tailer) finished(ctx context.Context, shards listing, readers map[string]*reader) error {
+func (t *Follower) finished(ctx context.Context, shards listing, readers map[string]*reader) error {
 	since, idle := t.idle(shards, readers)
 	switch {
 	case shards.disabled && (idle || t.allDrained(shards, readers)):
@@ -251,8 +253,8 @@ func (t *tailer) finished(ctx context.Context, shards listing, readers map[strin
 // found empty, and none was missing. A shard that was drained and has no child has only just ended, perhaps: its child may not be
 // listed yet. So it counts as empty from its end on, until a later listing shows the child. A stream that lists no shard is one
 // whose first isn't listed yet. And a write of unknown outcome may still be carried out, for as long as a request can live.
-func (t *tailer) idle(shards listing, readers map[string]*reader) (since time.Time, idle bool) {
-	if t.options.UntilIdle <= 0 || len(shards.parents) == 0 || t.mayWriteLate() {
+func (t *Follower) idle(shards listing, readers map[string]*reader) (since time.Time, idle bool) {
+	if t.options.UntilIdle <= 0 || len(shards.parents) == 0 || t.options.Sink.Busy() {
 		return time.Time{}, false
 	}
 	since, until := t.start, shards.at
@@ -287,7 +289,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (t *tailer) allDrained(shards listing, readers map[string]*reader) bool {
+func (t *Follower) allDrained(shards listing, readers map[string]*reader) bool {
 	for shard := range shards.parents {
 		if !t.position.isDrained(shard) {
 			return false
@@ -302,7 +304,7 @@ func (t *tailer) allDrained(shards listing, readers map[string]*reader) bool {
 }
 
 // relistAt is when the shards are worth listing again: soon if a shard has just ended and its child is not known yet.
-func (t *tailer) relistAt(shards listing, readers map[string]*reader) time.Time {
+func (t *Follower) relistAt(shards listing, readers map[string]*reader) time.Time {
 	wait := relistInterval
 	if t.options.UntilIdle > 0 {
 		wait = min(wait, max(t.options.UntilIdle/4, t.poll()))
@@ -316,7 +318,7 @@ func (t *tailer) relistAt(shards listing, readers map[string]*reader) time.Time 
 }
 
 // waitForChange waits until a reader has drained its shard or it is time to list the shards again.
-func (t *tailer) waitForChange(ctx context.Context, ended <-chan struct{}, due time.Time) (relist bool, err error) {
+func (t *Follower) waitForChange(ctx context.Context, ended <-chan struct{}, due time.Time) (relist bool, err error) {
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
 	select {
@@ -329,14 +331,9 @@ func (t *tailer) waitForChange(ctx context.Context, ended <-chan struct{}, due t
 	}
 }
 
-func (t *tailer) setActive(readers map[string]*reader) {
-	active := 0
-	for _, r := range readers {
-		if r.endedAt().IsZero() {
-			active++
-		}
-	}
+// show tells others which readers there are.
+func (t *Follower) show(readers map[string]*reader) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.active = active
+	t.readers = maps.Clone(readers)
 }

@@ -1,4 +1,4 @@
-package verify
+package report
 
 import (
 	"encoding/json"
@@ -7,6 +7,10 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+
+	"reseal/verify"
 )
 
 // PageHead is what a page says of its run from the beginning.
@@ -23,8 +27,8 @@ type Page struct {
 	head  PageHead
 	rows  []*pageRow
 	byKey map[string]*pageRow // by Key.ID
-	shown map[Kind]int
-	seen  map[Kind]int64
+	shown map[verify.Kind]int
+	seen  map[verify.Kind]int64
 	bytes int
 }
 
@@ -37,12 +41,12 @@ const (
 
 // NewPage returns a page without differences.
 func NewPage(head PageHead) *Page {
-	return &Page{head: head, byKey: map[string]*pageRow{}, shown: map[Kind]int{}, seen: map[Kind]int64{}}
+	return &Page{head: head, byKey: map[string]*pageRow{}, shown: map[verify.Kind]int{}, seen: map[verify.Kind]int64{}}
 }
 
 // pageRow is a difference as the page shows it.
 type pageRow struct {
-	Kind           Kind
+	Kind           verify.Kind
 	Key            string
 	Attributes     []pageAttribute
 	MoreAttributes int
@@ -53,10 +57,10 @@ type pageRow struct {
 	LastSeen       string
 	LastChanged    string // "": not known
 	mended         string // when it was seen to agree again; "": it wasn't
-	repair         Action
-	wouldRepair    Action
+	repair         verify.Action
+	wouldRepair    verify.Action
 	notRepaired    bool
-	at             seen
+	segments       [2]int // of the source and the target, where the Scan found the item; -1: it didn't
 }
 
 // pageAttribute is an attribute that differs. What a table hasn't is nil.
@@ -66,10 +70,10 @@ type pageAttribute struct {
 }
 
 // Add takes in a difference.
-func (p *Page) Add(d Difference) error {
-	if row := p.byKey[d.Key.ID()]; row != nil && (d.Kind == Mended || row.mended != "") {
+func (p *Page) Add(d verify.Difference) error {
+	if row := p.byKey[d.Key.ID()]; row != nil && (d.Kind == verify.Mended || row.mended != "") {
 		row.mended = ""
-		if d.Kind == Mended {
+		if d.Kind == verify.Mended {
 			row.mended = moment(d.LastSeen)
 			return nil
 		}
@@ -77,7 +81,7 @@ func (p *Page) Add(d Difference) error {
 		p.seen[d.Kind]++
 		return nil
 	}
-	if d.Kind == Mended {
+	if d.Kind == verify.Mended {
 		return nil // of one that had no room
 	}
 	if d.AfterRepair {
@@ -101,7 +105,7 @@ func (p *Page) Add(d Difference) error {
 	return nil
 }
 
-func rowOf(d Difference) (*pageRow, error) {
+func rowOf(d verify.Difference) (*pageRow, error) {
 	key, err := d.Key.JSON()
 	if err != nil {
 		return nil, fmt.Errorf("write report: %w", err)
@@ -110,12 +114,23 @@ func rowOf(d Difference) (*pageRow, error) {
 		Kind: d.Kind, Key: key, SourceDigest: d.SourceDigest, TargetDigest: d.TargetDigest,
 		FirstSeen: moment(d.FirstSeen), LastSeen: moment(d.LastSeen), LastChanged: momentIfKnown(d.LastChanged),
 		HasValues: d.SourceValues != nil || d.TargetValues != nil,
-		repair:    d.Repair, wouldRepair: d.WouldRepair, at: d.at,
+		repair:    d.Repair, wouldRepair: d.WouldRepair, segments: segmentsOf(d),
 	}
 	return row, row.takeAttributes(d)
 }
 
-func (row *pageRow) takeAttributes(d Difference) error {
+// segmentsOf are the segments in which the Scans of both tables found the item; -1 where one didn't.
+func segmentsOf(d verify.Difference) [2]int {
+	found := [2]int{-1, -1}
+	for side, ofTarget := range []bool{false, true} {
+		if segment, is := d.Segment(ofTarget); is {
+			found[side] = segment
+		}
+	}
+	return found
+}
+
+func (row *pageRow) takeAttributes(d verify.Difference) error {
 	source, err := texts(d.SourceValues)
 	if err != nil {
 		return err
@@ -162,7 +177,7 @@ func shorten(text string) string {
 	for !utf8.RuneStart(text[end]) {
 		end--
 	}
-	return fmt.Sprintf("%s … (%s bytes in all)", text[:end], comma(len(text)))
+	return fmt.Sprintf("%s … (%s bytes in all)", text[:end], humanize.Comma(int64(len(text))))
 }
 
 func (row *pageRow) size() int {

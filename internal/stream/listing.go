@@ -1,4 +1,4 @@
-package replicate
+package stream
 
 import (
 	"context"
@@ -36,13 +36,13 @@ func (l *listing) put(shard, parent, start string, isClosed bool) {
 }
 
 // list lists all shards, page by page.
-func (t *tailer) list(ctx context.Context) (listing, error) {
+func (t *Follower) list(ctx context.Context) (listing, error) {
 	shards := newListing()
-	in := &dynamodbstreams.DescribeStreamInput{StreamArn: &t.stream}
+	in := &dynamodbstreams.DescribeStreamInput{StreamArn: &t.options.ARN}
 	for {
 		var out *dynamodbstreams.DescribeStreamOutput
 		err := t.confirmGone(ctx, func(ctx context.Context) (err error) {
-			out, err = t.options.Streams.DescribeStream(ctx, in, onceStreams)
+			out, err = t.options.API.DescribeStream(ctx, in, onceStreams)
 			return call.Private(err)
 		})
 		switch {
@@ -54,9 +54,7 @@ func (t *tailer) list(ctx context.Context) (listing, error) {
 		if out.StreamDescription == nil {
 			return shards, errors.New("describe stream: the answer has no description")
 		}
-		if t.position != nil {
-			t.position.observe(out.ResultMetadata)
-		}
+		t.position.observe(out.ResultMetadata)
 		shards.add(out.StreamDescription)
 		in.ExclusiveStartShardId = out.StreamDescription.LastEvaluatedShardId
 		if in.ExclusiveStartShardId == nil {
@@ -116,14 +114,14 @@ func (l *listing) descendants(shard string) map[string]string {
 }
 
 // read carries out a request to the stream, repeated as any other.
-func (t *tailer) read(ctx context.Context, try func(context.Context) error) error {
-	return t.throttledReads.Read(ctx, t.policy(), 0, func(ctx context.Context) (capacity.Consumed, error) {
+func (t *Follower) read(ctx context.Context, try func(context.Context) error) error {
+	return t.throttled.Read(ctx, t.options.Policy, 0, func(ctx context.Context) (capacity.Consumed, error) {
 		return capacity.Consumed{}, try(ctx)
 	})
 }
 
 // confirmGone is read, but the service has to say several times that there is no such stream or shard.
-func (t *tailer) confirmGone(ctx context.Context, try func(context.Context) error) error {
+func (t *Follower) confirmGone(ctx context.Context, try func(context.Context) error) error {
 	for n := 1; ; n++ {
 		if err := t.read(ctx, try); !isGone(err) || n == confirmations {
 			return err
@@ -136,7 +134,7 @@ func (t *tailer) confirmGone(ctx context.Context, try func(context.Context) erro
 
 func onceStreams(o *dynamodbstreams.Options) { o.Retryer = aws.NopRetryer{} }
 
-func (t *tailer) poll() time.Duration {
+func (t *Follower) poll() time.Duration {
 	if t.options.PollInterval > 0 {
 		return t.options.PollInterval
 	}

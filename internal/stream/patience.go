@@ -1,4 +1,4 @@
-package replicate
+package stream
 
 import (
 	"context"
@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"reseal/internal/call"
-	"reseal/internal/refuse"
-	"reseal/internal/table"
 
 	"github.com/aws/smithy-go"
 )
@@ -17,27 +15,16 @@ const (
 	// giveUpMargin is how long before the stream may trim what comes next a replication that only fails ends, so that there is time to
 	// put right what is wrong and start it again.
 	giveUpMargin = time.Hour
-	// tryFor is how long one request is repeated before its failure is told; then it is made again after a pause.
-	tryFor = 10 * time.Second
+	// TryFor is how long one request is repeated before its failure is told; then it is made again after a pause.
+	TryFor = 10 * time.Second
 	// pauseMost bounds the pause between two such tries.
 	pauseMost = 30 * time.Second
-	// lookInterval is how often the tables are described again: they may be deleted and made anew under a replication.
-	lookInterval = time.Minute
 )
-
-// policy is that of one request.
-func (t *tailer) policy() call.Policy {
-	p := t.options.policy
-	if p.GiveUp == 0 {
-		p.GiveUp = tryFor
-	}
-	return p
-}
 
 // patience is how long one shard, or the listing of all, is tried again after failures that may pass: denials (IAM and KMS have
 // hiccups, and permissions are put right), credentials that expired, throttling, errors of the service, a network that is down.
 type patience struct {
-	tailer *tailer
+	tailer *Follower
 	shard  string // "": the listing
 	since  time.Time
 	pause  time.Duration
@@ -45,7 +32,7 @@ type patience struct {
 	missing time.Time // since when every failure says that there is no such table
 }
 
-func (t *tailer) patience(shard string) *patience { return &patience{tailer: t, shard: shard} }
+func (t *Follower) patience(shard string) *patience { return &patience{tailer: t, shard: shard} }
 
 // lasts tells whether the last try failed.
 func (p *patience) lasts() bool { return !p.since.IsZero() }
@@ -66,7 +53,7 @@ func (p *patience) again(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if isFinal(err) {
+	if IsFinal(err, p.tailer.options.Sink.IsFinal) {
 		return err
 	}
 	now := time.Now()
@@ -103,7 +90,7 @@ func (p *patience) end(err error) time.Time {
 		return p.since.Add(call.DefaultGiveUp)
 	}
 	// A minute even where what comes next is about to be trimmed.
-	return later(p.tailer.position.machine(p.tailer.position.oldest(p.shard)).Add(retention-giveUpMargin), p.since.Add(call.DefaultGiveUp))
+	return later(p.tailer.position.machine(p.tailer.position.oldest(p.shard)).Add(Retention-giveUpMargin), p.since.Add(call.DefaultGiveUp))
 }
 
 // trouble is what is failing.
@@ -113,7 +100,7 @@ type trouble struct {
 }
 
 // worst is the trouble that has lasted longest. The tailer's mu is held.
-func (t *tailer) worst() trouble {
+func (t *Follower) worst() trouble {
 	var worst trouble
 	for _, one := range t.troubles {
 		if worst.since.IsZero() || one.since.Before(worst.since) {
@@ -130,16 +117,11 @@ func (l lasting) Unwrap() error { return l.error }
 
 func final(err error) error { return lasting{err} }
 
-// isFinal tells whether no repetition makes up for an error: what it says of the stream, a table, an item or the request stays so.
-func isFinal(err error) bool {
+// IsFinal tells whether no repetition makes up for an error: what it says of the stream, a table, an item or the request stays so.
+func IsFinal(err error, also func(error) bool) bool {
 	var marked lasting
-	if errors.As(err, &marked) || refuse.Is(err) {
+	if errors.As(err, &marked) || errors.Is(err, ErrTrimmed) || errors.Is(err, ErrDisabled) || also(err) {
 		return true
-	}
-	for _, one := range []error{ErrTrimmed, ErrDisabled, ErrPoison, ErrRefusesAll, table.ErrChanged} {
-		if errors.Is(err, one) {
-			return true
-		}
 	}
 	var invalid smithy.InvalidParamsError
 	var serialization *smithy.SerializationError
@@ -154,43 +136,11 @@ func isMissing(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode() == "ResourceNotFoundException"
 }
 
-// look describes both tables again now and then, and returns an error if they are others by now. That they can't be described ends
-// nothing yet, but is told. A stream that was disabled is seen where its shards are listed: what it still holds is applied first.
-func (t *tailer) look(ctx context.Context) error {
-	if time.Since(t.looked) < lookInterval {
-		return nil
-	}
-	t.looked = time.Now()
-	err := t.recheck(ctx, false)
-	if ctx.Err() != nil || errors.Is(err, table.ErrChanged) {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	const tables = "\x00tables" // no shard
-	if delete(t.troubles, tables); err != nil {
-		t.troubles[tables] = trouble{since: time.Now(), err: err}
-	}
-	return nil
-}
-
-// recheck describes both tables again; twice, before it says that one has changed: DescribeTable is eventually consistent (API reference).
-func (t *tailer) recheck(ctx context.Context, stream bool) error {
-	err := t.pair.Recheck(ctx, t.options.Source, t.options.Target, stream)
-	if !errors.Is(err, table.ErrChanged) {
-		return err
-	}
-	if err := call.Sleep(ctx, time.Second); err != nil {
-		return err
-	}
-	return t.pair.Recheck(ctx, t.options.Source, t.options.Target, stream)
-}
-
-// confirm describes both tables and the stream again, before the replication says that it is done.
-func (t *tailer) confirm(ctx context.Context) error {
+// confirm asks the sink, before the Follower says that it is done.
+func (t *Follower) confirm(ctx context.Context) error {
 	p := t.patience("")
 	for {
-		err := t.recheck(ctx, true)
+		err := t.options.Sink.Confirm(ctx)
 		if err == nil {
 			p.succeeded()
 			return nil

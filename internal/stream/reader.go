@@ -1,4 +1,4 @@
-package replicate
+package stream
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 
 // reader reads one shard from its position to its end.
 type reader struct {
-	tailer   *tailer
+	tailer   *Follower
 	shard    string
 	closed   bool // as far as the listing tells
 	latest   bool // without a position, start with records to come instead of the oldest
@@ -84,12 +84,13 @@ func (r *reader) run(ctx context.Context, ended chan<- struct{}) error {
 }
 
 func (r *reader) end(ended chan<- struct{}) error {
+	r.tailer.opened(r.shard)
 	r.mu.Lock()
 	r.ended = time.Now() // before the shard counts as drained: idle goes by both
 	r.mu.Unlock()
 	r.tailer.position.drained(r.shard)
 	r.tailer.caughtUp(r.shard)
-	if err := r.tailer.position.save(); err != nil {
+	if err := r.tailer.options.Sink.Save(); err != nil {
 		return final(err)
 	}
 	select {
@@ -117,10 +118,10 @@ func (r *reader) step(ctx context.Context, iterator *string) (*string, error) {
 		return nil, err
 	}
 	r.trouble.succeeded()
-	if found.next == nil {
+	if found.Next == nil {
 		return nil, nil
 	}
-	return found.next, call.Sleep(ctx, r.tailer.poll())
+	return found.Next, call.Sleep(ctx, r.tailer.poll())
 }
 
 // renewable tells whether a new iterator makes up for the error, which it no longer does when it has failed to, again and again.
@@ -134,7 +135,7 @@ func (r *reader) renewable(err error) bool {
 // iterator starts after the last record applied, or where the options say. It returns nil if the shard was trimmed as a whole
 // and no record of it is needed.
 func (r *reader) iterator(ctx context.Context) (*string, error) {
-	in := &dynamodbstreams.GetShardIteratorInput{StreamArn: &r.tailer.stream, ShardId: &r.shard}
+	in := &dynamodbstreams.GetShardIteratorInput{StreamArn: &r.tailer.options.ARN, ShardId: &r.shard}
 	position := r.tailer.position.of(r.shard)
 	switch {
 	case position.Sequence != "":
@@ -152,7 +153,7 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 	switch {
 	case err != nil && r.closed && r.harmless(err):
 		return nil, nil // an open shard would get records that are needed, so there it is an error
-	case isValidation(err) && position.Sequence == "" && position.Start != "" && r.tailer.position.since(position.asOf()) < retention-giveUpMargin:
+	case isValidation(err) && position.Sequence == "" && position.Start != "" && r.tailer.position.since(position.asOf()) < Retention-giveUpMargin:
 		// The service doesn't take the number at which it says that the shard starts. Nothing of the shard is old enough to be trimmed.
 		in.ShardIteratorType, in.SequenceNumber = types.ShardIteratorTypeTrimHorizon, nil
 		if out, err = r.getIterator(ctx, in); err == nil && out.ShardIterator != nil {
@@ -166,24 +167,25 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 	case out.ShardIterator == nil:
 		return nil, fmt.Errorf("get iterator of shard %s: the answer has none", r.shard)
 	}
+	r.tailer.opened(r.shard)
 	r.latest = false // if it expires, another LATEST would leave out what was made meanwhile
 	return out.ShardIterator, nil
 }
 
 // isTooOld tells of a shard of which nothing is applied whether nothing was read for so long that the oldest record that there is may lie
 // behind a gap.
-func (r *reader) isTooOld(position shardPosition) bool {
-	return r.tailer.position.since(position.asOf()) >= retention
+func (r *reader) isTooOld(position Position) bool {
+	return r.tailer.position.since(position.asOf()) >= Retention
 }
 
-func (r *reader) tooOld(position shardPosition) error {
+func (r *reader) tooOld(position Position) error {
 	return fmt.Errorf("get iterator of shard %s: nothing of it was read since %s: %w", r.shard, position.asOf().Format(time.RFC3339), ErrTrimmed)
 }
 
 // getIterator gets an iterator. The service has to say several times that there is no such shard.
 func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIteratorInput) (out *dynamodbstreams.GetShardIteratorOutput, err error) {
 	err = r.tailer.confirmGone(ctx, func(ctx context.Context) (err error) {
-		out, err = r.tailer.options.Streams.GetShardIterator(ctx, in, onceStreams)
+		out, err = r.tailer.options.API.GetShardIterator(ctx, in, onceStreams)
 		return call.Private(err)
 	})
 	if err == nil {
@@ -192,13 +194,13 @@ func (r *reader) getIterator(ctx context.Context, in *dynamodbstreams.GetShardIt
 	return out, err
 }
 
-func (r *reader) read(ctx context.Context, iterator *string) (found page, err error) {
+func (r *reader) read(ctx context.Context, iterator *string) (found Page, err error) {
 	err = r.tailer.read(ctx, func(ctx context.Context) (err error) {
 		found, err = r.tailer.getRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: iterator})
 		return call.Private(err)
 	})
 	if err != nil {
-		return page{}, fmt.Errorf("read shard %s: %w", r.shard, trimmed(err))
+		return Page{}, fmt.Errorf("read shard %s: %w", r.shard, trimmed(err))
 	}
 	return found, nil
 }
