@@ -21,6 +21,9 @@ const (
 	StillChanging Kind = "still_changing"
 	// Mended is said of an item that was told as a difference, and agrees now without a repair of ours: with Follow only.
 	Mended Kind = "mended"
+	// Unsettled is said at the end of an item that differed when it was last looked at, so soon after its last change that replication may
+	// be under way: likewise.
+	Unsettled Kind = "unsettled"
 )
 
 // Action is what a repair does to an item of the target.

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"reseal/internal/batch"
-	"reseal/internal/call"
 	"reseal/internal/item"
 	"reseal/internal/openkeys"
 	"reseal/internal/refuse"
+	"reseal/internal/stream"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -60,8 +61,11 @@ type Following struct {
 	FollowedRecords   int64   `json:"followed_records"`    // of the stream
 	// CaughtUp tells that the stream was read to its end, and that each key was closed, or told as a difference, whose last record is older
 	// than the request lifetime and ten seconds.
-	CaughtUp bool  `json:"caught_up"`
-	Mended   int64 `json:"mended"` // differences that were told, and agreed later by themselves
+	CaughtUp bool `json:"caught_up"`
+	// Unsettled are the open keys that differed when they were last looked at: their last change is younger than the request lifetime, or
+	// the settling time, so replication may be under way. They are told as differences of that kind, and counted in Open.
+	Unsettled int64 `json:"unsettled"`
+	Mended    int64 `json:"mended"` // differences that were told, and agreed later by themselves
 	// FollowedSince is from when on each change was followed, without a gap, in this run and in those that it resumes: RFC 3339, UTC.
 	FollowedSince string `json:"followed_since"`
 	// FollowedUntil is when the stream was last known to be read to its end: what was changed until then is in the verdict.
@@ -70,15 +74,17 @@ type Following struct {
 
 // FollowProgress is how far a verification with Follow has come.
 type FollowProgress struct {
-	Scanned      bool // both tables
-	Open         int64
-	OldestOpen   time.Duration
-	Differing    int64 // differences that were told, and are there
-	LookedAt     int64
-	Records      int64
-	Lag          time.Duration // how far behind the end of the stream
-	CaughtUp     bool
-	StreamThrottled int64
+	Opened          bool // the stream: each change from then on is followed
+	Scanned         bool // both tables
+	Open            int64
+	OldestOpen      time.Duration
+	Differing       int64 // differences that were told, and are there
+	LookedAt        int64
+	Records         int64
+	Lag             time.Duration // since the moment up to which the stream was read; 0: none is known yet
+	CaughtUp        bool
+	StreamThrottled int64 // reads of the stream
+	Failure         error // what fails in reading it, again and again; nil: nothing
 }
 
 // follower keeps the verdict true while the application writes.
@@ -90,10 +96,10 @@ type FollowProgress struct {
 type follower struct {
 	run     *run
 	set     *openkeys.Set
-	tail    changes
-	since   time.Time     // from when on each change is followed, by the service's clock
-	scanned chan struct{} // closed when the scans are done and their candidates open
-	resume  *followState  // of the checkpoint; nil: none
+	tail    changeReader
+	since   atomic.Pointer[time.Time] // from when on each change is followed, by the service's clock; nil: not yet
+	scanned chan struct{}             // closed when the scans are done and their candidates open
+	resume  *followState              // of the checkpoint; nil: none
 
 	telling   sync.Mutex // held while counting and reporting
 	repairing sync.Mutex // one repair at a time: what the target refuses is one list
@@ -101,8 +107,10 @@ type follower struct {
 
 	mu        sync.Mutex // guards what follows
 	scannedAt time.Time
-	last       openkeys.Status // of the end
-	end        Following       // likewise
+	through   time.Time       // up to when the stream was read at the most, by this machine's clock
+	behind    bool            // at the end: the stream was not read as far as it was to be
+	last      openkeys.Status // of the end
+	end       Following       // likewise
 }
 
 func newFollower(r *run) *follower {
@@ -125,7 +133,7 @@ func (f *follower) compare(ctx context.Context) error {
 	group.Go(func() error { return endOf(following, f.tail.Run(following, f.page)) })
 	group.Go(func() error { return f.set.Run(following, f.work()) })
 	group.Go(func() error { return f.run.position.saveRegularly(following) })
-	group.Go(func() error { return f.scan(groupCtx) })
+	group.Go(func() error { return f.scanWhenOpen(groupCtx) })
 	group.Go(func() error {
 		defer end()
 		return f.watch(groupCtx)
@@ -133,12 +141,14 @@ func (f *follower) compare(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	f.note()
 	if err := f.run.confirm(ctx); err != nil {
 		return err
 	}
+	if err := f.note(); err != nil {
+		return err
+	}
 	f.run.result.Warnings = append(f.run.result.Warnings, f.warnings()...)
-	f.run.judge(remains{differing: f.last.Differing, open: f.last.Open})
+	f.run.judge(remains{differing: f.last.Differing, open: f.last.Open, behind: f.behind})
 	return nil
 }
 
@@ -148,6 +158,20 @@ func endOf(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
+}
+
+// scanWhenOpen scans when each change that is made from then on is followed: what a scan has read before nobody would look at again.
+func (f *follower) scanWhenOpen(ctx context.Context) error {
+	select {
+	case <-f.tail.Opened():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if f.since.Load() == nil { // nor was it in a run that this one resumes
+		now := f.run.clock.Now()
+		f.since.Store(&now)
+	}
+	return f.scan(ctx)
 }
 
 // scan scans both tables, and opens what did not match.
@@ -200,10 +224,9 @@ const (
 func (f *follower) watch(ctx context.Context) error {
 	r, o := f.run, f.run.options.Follow
 	tables := time.Now()
+	defer f.readThrough() // for the end
 	for {
-		if through := f.tail.ReadThrough(); !through.IsZero() {
-			f.set.ReadThrough(through)
-		}
+		f.readThrough()
 		if f.isOver() {
 			return nil
 		}
@@ -232,10 +255,31 @@ func (f *follower) watch(ctx context.Context) error {
 	}
 }
 
+// readThrough takes in how far the stream is read.
+func (f *follower) readThrough() {
+	through := f.tail.ReadThrough()
+	if !through.IsZero() {
+		f.set.ReadThrough(through)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if through.After(f.through) {
+		f.through = through
+	}
+	f.behind = time.Since(f.through) > caughtUpWithin
+}
+
+// readUpTo is how far the stream is read, by this machine's clock; zero: not known.
+func (f *follower) readUpTo() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.through
+}
+
 // isOver tells whether the options have it end now.
 func (f *follower) isOver() bool {
 	f.mu.Lock()
-	at := f.scannedAt
+	at, through := f.scannedAt, f.through
 	f.mu.Unlock()
 	o := f.run.options.Follow
 	switch {
@@ -252,7 +296,7 @@ func (f *follower) isOver() bool {
 		quiet = status.LastRecord
 	}
 	// That no record came says something only if the stream was read.
-	return status.Open == 0 && f.tail.ReadThrough().Sub(quiet) >= o.UntilQuiet
+	return status.Open == 0 && through.Sub(quiet) >= o.UntilQuiet
 }
 
 // caughtUpWithin is how far behind the end of the stream a follower may be that has caught up.
@@ -261,7 +305,7 @@ const caughtUpWithin = 10 * time.Second
 func (f *follower) isCaughtUp(status openkeys.Status) bool {
 	select {
 	case <-f.scanned:
-		return !status.Overdue && time.Since(f.tail.ReadThrough()) <= caughtUpWithin
+		return !status.Overdue && time.Since(f.readUpTo()) <= caughtUpWithin
 	default:
 		return false
 	}
@@ -377,17 +421,46 @@ func (f *follower) repair(ctx context.Context, ids []string) error {
 	return f.run.bringInLine(ctx, keys)
 }
 
-// note keeps what is true at the end, when nothing is followed any more.
-func (f *follower) note() {
+// note keeps what is true at the end, when nothing is followed any more, and tells of keys that differ and may yet agree.
+func (f *follower) note() error {
+	s, unsettled := f.set.Status(), int64(0)
+	err := f.set.EachDiffering(func(d openkeys.Differing) error {
+		unsettled++
+		return f.tellUnsettled(d)
+	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.set.Status()
 	f.last = s
 	f.end = Following{
 		Open: s.Open, OldestOpenSeconds: s.OldestOpen.Seconds(), LookedAt: s.LookedAt, FollowedRecords: s.Records,
-		CaughtUp: f.isCaughtUp(s), Mended: s.Mended - s.Repaired,
-		FollowedSince: instant(f.since), FollowedUntil: instant(f.run.clock.At(f.tail.ReadThrough())),
+		CaughtUp: !s.Overdue && !f.behind, Mended: s.Mended - s.Repaired, Unsettled: unsettled, FollowedUntil: f.serviceTime(f.through),
 	}
+	if since := f.since.Load(); since != nil {
+		f.end.FollowedSince = instant(*since)
+	}
+	return err
+}
+
+// serviceTime is a moment of this machine's by the service's clock; "" for the zero time.
+func (f *follower) serviceTime(moment time.Time) string {
+	if moment.IsZero() {
+		return ""
+	}
+	return instant(f.run.clock.At(moment))
+}
+
+// tellUnsettled reports a key that differed when it was last looked at, and of which it isn't certain that it will.
+func (f *follower) tellUnsettled(d openkeys.Differing) error {
+	f.telling.Lock()
+	defer f.telling.Unlock()
+	key, err := f.run.source.schema.ParseKey(d.ID)
+	if err != nil {
+		return err
+	}
+	return f.run.tell(Difference{
+		Key: key, Kind: Unsettled, SourceDigest: d.Source.String(), TargetDigest: d.Target.String(),
+		FirstSeen: d.First, LastSeen: d.Last, LastChanged: d.Changed,
+	})
 }
 
 // finish puts what was followed into the result. The fingerprints and the counts of items are of the scans.
@@ -403,10 +476,13 @@ func (f *follower) finish(result *Result) {
 }
 
 func (f *follower) progress() *FollowProgress {
-	s, through := f.set.Status(), f.tail.ReadThrough()
+	s, through := f.set.Status(), f.readUpTo()
 	p := &FollowProgress{
 		Open: s.Open, OldestOpen: s.OldestOpen, Differing: s.Differing, LookedAt: s.LookedAt, Records: s.Records,
-		CaughtUp: f.isCaughtUp(s), StreamThrottled: f.tail.Throttled(), Lag: time.Since(through),
+		CaughtUp: f.isCaughtUp(s), StreamThrottled: f.tail.Throttled(), Failure: f.tail.Failure(), Opened: f.since.Load() != nil,
+	}
+	if !through.IsZero() {
+		p.Lag = time.Since(through)
 	}
 	select {
 	case <-f.scanned:
@@ -429,14 +505,14 @@ func (f *follower) warnings() []string {
 // open begins to follow: at the end of the stream, or where the checkpoint says. What changes from then on is not missed.
 func (f *follower) open(ctx context.Context) error {
 	r := f.run
-	f.since = r.clock.Now()
 	var position json.RawMessage
 	if r.position.resumed && f.resume != nil {
 		since, err := time.Parse(time.RFC3339, f.resume.Since)
 		if err != nil {
 			return fmt.Errorf("read checkpoint: %w", err)
 		}
-		f.since, position = since, f.resume.Position
+		f.since.Store(&since)
+		position = f.resume.Position
 	}
 	tail, err := openChanges(ctx, r, position)
 	if err != nil {
@@ -448,35 +524,34 @@ func (f *follower) open(ctx context.Context) error {
 
 // state is what the checkpoint is to hold. It is taken before the open keys are: what is read meanwhile is read again, not missed.
 func (f *follower) state() (*followState, error) {
-	if f.tail == nil {
-		return f.resume, nil // it has not begun
+	since := f.since.Load()
+	if f.tail == nil || since == nil {
+		return f.resume, nil // it has not begun: there is nothing yet that a later run could rest on
 	}
 	position, err := f.tail.Position()
 	if err != nil {
 		return nil, err
 	}
-	return &followState{Since: instant(f.since), Through: instant(f.run.clock.At(f.tail.ReadThrough())), Position: position}, nil
+	return &followState{Since: instant(*since), Position: position}, nil
 }
 
 // followState is what a checkpoint holds of a verification that follows.
 type followState struct {
 	Since    string          `json:"since"`    // from when on each change is followed: RFC 3339, UTC
-	Through  string          `json:"through"`  // up to when the stream is read: likewise
-	Position json.RawMessage `json:"position"` // in the stream
+	Position json.RawMessage `json:"position"` // in the stream: stream.State
 }
 
-// mostBehind is how old a position in the stream may be that is to be gone on from: the stream keeps 24 hours (DynamoDB developer guide,
-// "Change data capture for DynamoDB Streams"), and the rest is for reading them.
-const mostBehind = 23 * time.Hour
+// readAhead is how much longer the stream must hold what comes next, to be gone on from: for reading it.
+const readAhead = time.Hour
 
-// useless says why nobody can go on from the state; "" if one can.
+// useless says why nobody can go on from the state; "" if one can. now is the service's time.
 func (s *followState) useless(now time.Time) string {
-	through, err := time.Parse(time.RFC3339, s.Through)
-	switch {
-	case err != nil || len(s.Position) == 0:
+	var position stream.State
+	if err := json.Unmarshal(s.Position, &position); err != nil || position.Started.IsZero() {
 		return "it has no position in the stream"
-	case now.Sub(through) > mostBehind:
-		return fmt.Sprintf("it has read the stream up to %s, and the stream keeps 24 hours", s.Through)
+	}
+	if what, stale := position.Stale(now.Add(readAhead)); stale {
+		return "the stream keeps 24 hours, and " + what + " was last read about as long ago, so changes may be missed"
 	}
 	return ""
 }

@@ -14,6 +14,7 @@ type remains struct {
 	differing int64
 	open      int64 // keys of which it isn't known, of a verification that followed
 	changing  int64 // their source never stood still
+	behind    bool  // the stream was not read to its end, likewise
 }
 
 func (r *remains) add(o remains) {
@@ -39,7 +40,7 @@ func remainsOf(list []*candidate) remains {
 func (r *run) judge(left remains) {
 	isFresh := r.result.AsOf == ""
 	match := left == remains{} && isFresh
-	passed := left.differing == 0 && left.open == 0 && (left.changing == 0 || r.options.AllowChanging) && len(r.result.against()) == 0 && isFresh
+	passed := left.differing == 0 && left.open == 0 && !left.behind && (left.changing == 0 || r.options.AllowChanging) && len(r.result.against()) == 0 && isFresh
 	if sample := r.result.Sample; sample != nil {
 		sample.Match, sample.Passed = match, passed
 		return

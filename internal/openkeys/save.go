@@ -20,7 +20,7 @@ func (s *Set) Each(visit func(Saved) error) error {
 		}
 	}
 	for _, f := range s.files {
-		if err := f.each(visit); err != nil {
+		if err := f.each(func(e *entry) error { return visit(e.saved()) }); err != nil {
 			return err
 		}
 	}
@@ -35,8 +35,42 @@ func (e *entry) saved() Saved {
 	return saved
 }
 
+// Differing is a key that differed when it was last looked at, and that was not told as a difference: not for long enough.
+type Differing struct {
+	ID             string // item.Key.ID
+	Source, Target State
+	Changed        time.Time // when its last record's change was made; zero: not known
+	First, Last    time.Time // when a look first saw it differ since its last record, and when one first saw both sides as they are
+}
+
+// EachDiffering calls visit for each of them. Nothing changes meanwhile.
+func (s *Set) EachDiffering(visit func(Differing) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	only := func(e *entry) error {
+		d := e.differs
+		if d == nil || e.is(declared) {
+			return nil
+		}
+		return visit(Differing{
+			ID: e.id, Source: d.source, Target: d.target, Changed: e.saved().Changed, First: s.time(d.first), Last: s.time(d.still),
+		})
+	}
+	for _, e := range s.entries {
+		if err := only(e); err != nil {
+			return err
+		}
+	}
+	for _, f := range s.files {
+		if err := f.each(only); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // each goes through what is left of the file from its beginning, beside the reader that is under way.
-func (f *file) each(visit func(Saved) error) error {
+func (f *file) each(visit func(*entry) error) error {
 	reader, err := f.disk.Read()
 	if err != nil {
 		return err
@@ -49,7 +83,7 @@ func (f *file) each(visit func(Saved) error) error {
 		if i < f.read {
 			continue
 		}
-		if err := visit(e.saved()); err != nil {
+		if err := visit(e); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ type reportLine struct {
 	TargetDigest string          `json:"target_digest,omitempty"`
 	FirstSeen    string          `json:"first_seen"` // RFC 3339, UTC
 	LastSeen     string          `json:"last_seen"`
-	LastChanged  string          `json:"last_changed,omitempty"` // where a stream record told it
+	LastChanged  string          `json:"last_changed,omitempty"`  // where a stream record told it
 	SourceValues json.RawMessage `json:"source_values,omitempty"` // DynamoDB JSON
 	TargetValues json.RawMessage `json:"target_values,omitempty"`
 	Repair       verify.Action   `json:"repair,omitempty"`
