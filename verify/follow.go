@@ -44,9 +44,9 @@ func (f FollowOptions) lifetime() time.Duration {
 func (f FollowOptions) check(o Options) error {
 	switch {
 	case min(f.UntilQuiet, f.For, f.Lifetime) < 0:
-		return refuse.New("give durations such as 10s", "until-quiet is %s, for is %s, request-lifetime is %s", f.UntilQuiet, f.For, f.Lifetime)
+		return refuse.New("give durations such as 10s", "until-quiet is %s, for is %s, the replicator's request lifetime is %s", f.UntilQuiet, f.For, f.Lifetime)
 	case !f.isOn() && (f.UntilQuiet > 0 || f.For > 0 || f.Lifetime > 0):
-		return refuse.New("give --follow too, or leave them out", "--until-quiet, --for and --request-lifetime are of --follow")
+		return refuse.New("give --follow too, or leave them out", "--until-quiet and --for are of --follow")
 	case f.isOn() && o.Sample > 0:
 		return refuse.New("leave out one of them", "--follow says of all items that they agree, --sample looks at some")
 	}
@@ -494,13 +494,15 @@ func (f *follower) progress() *FollowProgress {
 
 // warnings tell of a stream that has too many readers.
 func (f *follower) warnings() []string {
-	n := f.tail.Throttled()
-	if n == 0 {
+	if f.tail.Throttled() == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("the stream was throttled %s times. A shard serves two readers: this one, the replicator, and something else? "+
-		"This verification reads more slowly then, and leaves the replicator its rate. End the third reader, or verify without --follow.", comma(n))}
+	return []string{ThrottledStream}
 }
+
+// ThrottledStream is the warning of a verification whose reads of the stream were throttled.
+const ThrottledStream = "The stream's reads are throttled: a shard serves two readers, which are the replicator and this verification. " +
+	"If something else reads the stream too, end it, or verify without --follow. This verification reads more slowly now, and leaves the replicator its rate."
 
 // open begins to follow: at the end of the stream, or where the checkpoint says. What changes from then on is not missed.
 func (f *follower) open(ctx context.Context) error {

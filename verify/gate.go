@@ -101,8 +101,11 @@ func (r Result) verdictFollowing() string {
 		return "MATCH: both tables hold the same items." + until
 	case r.Differing() > 0 && open != "":
 		return "NO MATCH: " + r.why() + ", and " + open + "."
-	case r.Differing() > 0 || open == "":
+	case r.Differing() > 0 || r.Match: // or it is the configuration
 		return "NO MATCH: " + r.why() + "."
+	}
+	if open == "" {
+		open = "the stream is not known to be read to its end"
 	}
 	if lines := len(r.against()); lines > 0 {
 		return "NO MATCH: " + linesOf(lines) + ", and " + open + "."
