@@ -24,6 +24,7 @@ var idSchema = item.Schema{Hash: item.KeyAttribute{Name: "id", Type: types.Scala
 // recordNames are those that a record's reading goes by. The event's decoder takes them in any case.
 var recordNames = []string{
 	"Records", "NextShardIterator", "dynamodb", "eventName", "eventSourceARN", "Keys", "NewImage", "OldImage", "SequenceNumber", "ApproximateCreationDateTime",
+	"userIdentity",
 }
 
 // FuzzPage holds the reading of records from their bytes against that by aws-lambda-go, of an event, and by the SDK, of an answer of
@@ -43,6 +44,7 @@ func FuzzPage(f *testing.F) {
 		`{"Records":[{"eventName":"MODIFY","dynamodb":{"SequenceNumber":"","ApproximateCreationDateTime":1e300,"Keys":{"id":{"S":"a"}},"NewImage":{"x":{"L":[{"NULL":true}]}}}}]}`,
 		`{"Records":[{"eventName":"MODIFY","eventSourceARN":"arn","dynamodb":{"NewImage":{"x":{"X":[1,"]"]}},"OldImage":{"x":[]},"ApproximateCreationDateTime":1.7e9,"SequenceNumber":"5","Keys":{"id":{"S":"a"}}}},
 		 {"eventName":"MOVE","dynamodb":{"Keys":{"id":{"S":"\u0061"}},"ApproximateCreationDateTime":9700000000.123,"SequenceNumber":"6"}}]}`,
+		`{"Records":[{"eventName":"REMOVE","userIdentity":{"PrincipalId":"dynamodb.amazonaws.com","Type":"Service"},"dynamodb":{"SequenceNumber":"7","Keys":{"id":{"S":"a"}}}}]}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -114,6 +116,9 @@ func sameRecord(t *testing.T, record, want Record) {
 	if want.Stream != "" && record.Stream != want.Stream {
 		t.Fatalf("of stream %q, want %q", record.Stream, want.Stream)
 	}
+	if want.Expired && !record.Expired {
+		t.Fatal("it should be by time to live")
+	}
 	const most = 9e9 // s, the year 2255: the SDK has times that are only a little later wrong
 	known := !record.Made.IsZero() && record.Made.Unix() < most && record.Made.Unix() > -most
 	if apart := record.Made.Sub(want.Made); known && (apart < -time.Millisecond || apart > time.Millisecond) {
@@ -140,6 +145,9 @@ func pageOfEvent(data []byte) (Page, error) {
 
 func fromEvent(r events.DynamoDBEventRecord) (Record, error) {
 	record := Record{Sequence: r.Change.SequenceNumber, Event: r.EventName, Made: r.Change.ApproximateCreationDateTime.Time, Stream: r.EventSourceArn}
+	if by := r.UserIdentity; by != nil {
+		record.Expired = isExpiry(r.EventName, by.Type, by.PrincipalID)
+	}
 	if record.Sequence == "" {
 		return record, errNoSequence
 	}

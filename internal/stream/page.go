@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,9 @@ func ReadPage(schema item.Schema, stream string, text []byte) (Page, error) {
 	return r.page, err
 }
 
+// identity is whom a record names, if anybody.
+type identity struct{ kind, principal string }
+
 // pageReader reads a page, one record after the other.
 type pageReader struct {
 	jsonwalk.Reader
@@ -95,6 +99,7 @@ type pageReader struct {
 
 	record      Record // the one that is being read
 	keys, image item.Item
+	by          identity
 	unread      error  // why it can't be
 	named       string // the last eventSourceARN
 }
@@ -118,12 +123,13 @@ func (r *pageReader) entry(name []byte) (err error) {
 }
 
 func (r *pageReader) readRecord() error {
-	r.record, r.keys, r.image, r.unread = Record{Stream: r.stream}, item.Item{}, item.Item{}, nil
+	r.record, r.keys, r.image, r.by, r.unread = Record{Stream: r.stream}, item.Item{}, item.Item{}, identity{}, nil
 	if !r.Null() {
 		if err := r.Entries(r.recordEntry); err != nil {
 			return err
 		}
 	}
+	r.record.Expired = isExpiry(r.record.Event, r.by.kind, r.by.principal)
 	err := r.unread
 	switch {
 	case r.record.Sequence == "":
@@ -146,6 +152,23 @@ func (r *pageReader) recordEntry(name []byte) (err error) {
 		if !r.Null() {
 			err = r.Entries(r.changeEntry)
 		}
+	case "userIdentity":
+		if !r.Null() {
+			err = r.Entries(r.identityEntry)
+		}
+	default:
+		err = r.Skip()
+	}
+	return err
+}
+
+// identityEntry takes whom a record names. DynamoDB Streams and Lambda spell the names in their own ways.
+func (r *pageReader) identityEntry(name []byte) (err error) {
+	switch {
+	case bytes.EqualFold(name, []byte("type")):
+		r.by.kind, err = r.text(serviceType)
+	case bytes.EqualFold(name, []byte("principalId")):
+		r.by.principal, err = r.text(servicePrincipal)
 	default:
 		err = r.Skip()
 	}

@@ -19,6 +19,18 @@ type Record struct {
 	Made     time.Time // ApproximateCreationDateTime
 	Event    string    // INSERT, MODIFY or REMOVE
 	Stream   string    // ARN of the stream
+	Expired  bool      // the service's time to live deleted it, nobody else
+}
+
+// Whom a record names that time to live made (DynamoDB developer guide, "DynamoDB Streams and Time to Live").
+const (
+	serviceType      = "Service"
+	servicePrincipal = "dynamodb.amazonaws.com"
+)
+
+// isExpiry tells whether a record of an event was made by time to live, by whom it names.
+func isExpiry(event, identity, principal string) bool {
+	return event == string(streamtypes.OperationTypeRemove) && identity == serviceType && principal == servicePrincipal
 }
 
 // errNoImage is what a record of a KEYS_ONLY or OLD_IMAGE stream gets: the target can't be made from it.
@@ -38,6 +50,9 @@ func fromStream(schema item.Schema, stream string, r streamtypes.Record) (Record
 	record := Record{Sequence: *r.Dynamodb.SequenceNumber, Event: string(r.EventName), Stream: stream}
 	if r.Dynamodb.ApproximateCreationDateTime != nil {
 		record.Made = *r.Dynamodb.ApproximateCreationDateTime
+	}
+	if by := r.UserIdentity; by != nil {
+		record.Expired = isExpiry(record.Event, aws.ToString(by.Type), aws.ToString(by.PrincipalId))
 	}
 	keys, err := item.FromStream(r.Dynamodb.Keys)
 	if err != nil {

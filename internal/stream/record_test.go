@@ -35,3 +35,29 @@ func TestRecordsThatCanNotBeRead(t *testing.T) {
 		}
 	}
 }
+
+// TestExpired tells what time to live deleted from what an application did, however the name is spelt.
+func TestExpired(t *testing.T) {
+	t.Parallel()
+	for identity, expired := range map[string]bool{
+		`{"type":"Service","principalId":"dynamodb.amazonaws.com"}`:            true,
+		`{"PrincipalId":"dynamodb.amazonaws.com","Type":"Service","More":[1]}`: true,
+		`{"type":"Service","principalId":"lambda.amazonaws.com"}`:              false,
+		`{"type":"User","principalId":"dynamodb.amazonaws.com"}`:               false,
+		`{"principalId":"dynamodb.amazonaws.com"}`:                             false,
+		`{"type":null,"principalId":null}`:                                     false,
+		`null`:                                                                 false,
+	} {
+		for event, image := range map[string]string{"REMOVE": "", "MODIFY": `,"NewImage":{"id":{"S":"a"}}`} {
+			text := `{"Records":[{"eventName":"` + event + `","userIdentity":` + identity + `,"dynamodb":{"SequenceNumber":"1","Keys":{"id":{"S":"a"}}` + image + `}},
+				{"eventName":"REMOVE","dynamodb":{"SequenceNumber":"2","Keys":{"id":{"S":"a"}}}}]}`
+			found, err := ReadPage(idSchema, "arn", []byte(text))
+			if err != nil || found.Unread != nil || len(found.Records) != 2 {
+				t.Fatalf("%s: %+v, %v", identity, found, err)
+			}
+			if want := expired && event == "REMOVE"; found.Records[0].Expired != want || found.Records[1].Expired {
+				t.Errorf("%s by %s: expired is %v, and %v of the next", event, identity, found.Records[0].Expired, found.Records[1].Expired)
+			}
+		}
+	}
+}
