@@ -20,6 +20,8 @@ type StreamsAPI = stream.API
 type change struct {
 	key  item.Key
 	made time.Time // by the service's clock
+	// expired tells that the service's time to live made it.
+	expired bool
 }
 
 // changeReader is the source's stream, from a position on.
@@ -113,7 +115,7 @@ func (t *tail) Failure() error { return t.follower.Status().Failure }
 func (t *tail) Apply(_ context.Context, shard string, records []stream.Record, _ bool) (int, error) {
 	list := make([]change, len(records))
 	for i, record := range records {
-		list[i] = change{record.Key, record.Made}
+		list[i] = change{record.Key, record.Made, record.Expired}
 	}
 	if err := t.page(shard, list); err != nil {
 		t.mu.Lock()

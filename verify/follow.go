@@ -25,6 +25,13 @@ type FollowOptions struct {
 	UntilQuiet time.Duration   // end when no key was open, and no record came, for so long; 0: not for that
 	For        time.Duration   // end after so long, and the scans; 0: not for that
 	Stop       <-chan struct{} // end, with a verdict, when it is closed and the scans are done; before they are it is an interruption. May be nil
+	// Started is called once, when both tables are scanned, with what tells and looks while the verification goes on; an error ends it. It
+	// may be nil.
+	Started func(*Live) error
+	// OnRecord is called for each record, by one goroutine for each shard; it may be nil.
+	OnRecord func(Changed)
+	// Keep is for how long Live.LookNow knows a key that was closed; 0: not at all.
+	Keep time.Duration
 	// Lifetime is how long a request of the replicator may still be carried out when it had no answer; 0: 30 s.
 	Lifetime time.Duration
 }
@@ -43,7 +50,7 @@ func (f FollowOptions) lifetime() time.Duration {
 
 func (f FollowOptions) check(o Options) error {
 	switch {
-	case min(f.UntilQuiet, f.For, f.Lifetime) < 0:
+	case min(f.UntilQuiet, f.For, f.Lifetime, f.Keep) < 0:
 		return refuse.New("give durations such as 10s", "until-quiet is %s, for is %s, the replicator's request lifetime is %s", f.UntilQuiet, f.For, f.Lifetime)
 	case !f.isOn() && (f.UntilQuiet > 0 || f.For > 0 || f.Lifetime > 0):
 		return refuse.New("give --follow too, or leave them out", "--until-quiet and --for are of --follow")
@@ -101,6 +108,8 @@ type follower struct {
 	scanned chan struct{}             // closed when the scans are done and their candidates open
 	resume  *followState              // of the checkpoint; nil: none
 
+	live *Live
+
 	telling   sync.Mutex // held while counting and reporting
 	repairing sync.Mutex // one repair at a time: what the target refuses is one list
 	refused   map[string]string
@@ -114,12 +123,15 @@ type follower struct {
 }
 
 func newFollower(r *run) *follower {
-	return &follower{
+	f := &follower{
 		run: r, scanned: make(chan struct{}),
 		set: openkeys.New(openkeys.Options{
 			Lifetime: r.options.Follow.lifetime(), Settle: r.options.Settle, MaxMemory: r.options.MaxMemory, Folder: r.options.Folder,
+			Keep: r.options.Follow.Keep,
 		}),
 	}
+	f.live = &Live{follower: f}
+	return f
 }
 
 // compare is run.compare of a verification that follows.
@@ -201,14 +213,21 @@ func (f *follower) scan(ctx context.Context) error {
 	f.scannedAt = time.Now()
 	f.mu.Unlock()
 	close(f.scanned)
+	if started := r.options.Follow.Started; started != nil {
+		return started(f.live)
+	}
 	return nil
 }
 
 // page opens the keys of some records of a shard. Only then the position moves past them.
 func (f *follower) page(shard string, records []change) error {
+	f.live.note(records)
 	for _, record := range records {
 		if err := f.set.Record(shard, record.key.ID(), record.made); err != nil {
 			return err
+		}
+		if told := f.run.options.Follow.OnRecord; told != nil {
+			told(Changed{Key: record.key, Made: record.made, Expired: record.expired})
 		}
 	}
 	return nil
@@ -354,16 +373,9 @@ func (f *follower) tell(event openkeys.Event) error {
 		r.result.Settled++
 		return nil
 	}
-	key, err := r.source.schema.ParseKey(event.ID)
+	c, err := f.candidate(event)
 	if err != nil {
 		return err
-	}
-	c := &candidate{unmatched: unmatched{key: key}, first: event.First, last: event.Last}
-	if c.source, err = stateOf(event.Source); err != nil {
-		return fmt.Errorf("source item: %w", err)
-	}
-	if c.target, err = stateOf(event.Target); err != nil {
-		return fmt.Errorf("target item: %w", err)
 	}
 	d, err := r.difference(c, c.kind(), event.Source, event.Target)
 	if err != nil {
@@ -386,6 +398,22 @@ func (f *follower) tell(event openkeys.Event) error {
 		return r.tell(d)
 	}
 	return r.record(d)
+}
+
+// candidate is what an event tells of a key.
+func (f *follower) candidate(event openkeys.Event) (*candidate, error) {
+	key, err := f.run.source.schema.ParseKey(event.ID)
+	if err != nil {
+		return nil, err
+	}
+	c := &candidate{unmatched: unmatched{key: key}, first: event.First, last: event.Last}
+	if c.source, err = stateOf(event.Source); err != nil {
+		return nil, fmt.Errorf("source item: %w", err)
+	}
+	if c.target, err = stateOf(event.Target); err != nil {
+		return nil, fmt.Errorf("target item: %w", err)
+	}
+	return c, nil
 }
 
 // kind says in what a candidate's sides differ, if they do.

@@ -190,6 +190,7 @@ func (s *Set) agree(events []Event, e *entry, began, ended instant, p Pair) []Ev
 	}
 	if began.since(applied) >= s.options.Lifetime {
 		s.remove(e)
+		s.closed.add(e.id, ended, s.options.Keep, s.options.MaxMemory/10)
 		return events
 	}
 	s.forgetContrast(e)

@@ -16,6 +16,8 @@ type Options struct {
 	Settle    time.Duration
 	MaxMemory int64  // bytes for open keys; more of them go to files
 	Folder    string // for those files; "": where the system has temporary files
+	// Keep is for how long Recent knows of a key that was closed. A tenth of MaxMemory, beside it, bounds their memory.
+	Keep time.Duration
 }
 
 // Set is a set of open keys. It is safe for concurrent use.
@@ -31,6 +33,7 @@ type Set struct {
 	files   []*file
 	lanes   []*lane
 	byName  map[string]int32
+	closed  recent
 	through instant // the stream is known to have been read past what was made by then
 	count   counts
 }
@@ -46,7 +49,7 @@ type counts struct {
 func New(options Options) *Set {
 	return &Set{
 		options: options, base: time.Now(), wake: make(chan struct{}, 1), entries: map[string]*entry{}, byName: map[string]int32{},
-		through: -1 << 62,
+		through: -1 << 62, closed: recent{from: -1 << 62},
 	}
 }
 
