@@ -113,3 +113,25 @@ func TestFollowResumes(t *testing.T) {
 		t.Errorf("%s: found %v, resumed %t, %d scans more", result.Verdict(), found, result.Resumed, ts.scansOf()-scans)
 	}
 }
+
+// No page is scanned before each shard has an iterator: what changes in between would be in neither.
+func TestTheStreamIsOpenBeforeTheScans(t *testing.T) {
+	t.Parallel()
+	ts, follow := followed(t, 3)
+	open := 0
+	streams := testkit.NewProxy(t, testkit.Engine(t))
+	streams.Use(on("GetShardIterator", func(int, *testkit.Exchange) *testkit.Response {
+		<-time.After(300 * time.Millisecond) // enough for a scan that doesn't wait
+		return nil
+	}))
+	ts.sourceProxy.Use(on("Scan", func(n int, _ *testkit.Exchange) *testkit.Response {
+		if n == 1 {
+			open = streams.Count("GetRecords") + streams.Count("GetShardIterator")
+		}
+		return nil
+	}))
+	result, _ := ts.verify(follow, segments(1), func(o *verify.Options) { o.Follow.Streams = testkit.Streams(streams.URL) })
+	if !result.Match || open == 0 {
+		t.Errorf("%s: %d requests for the stream before the first scan", result.Verdict(), open)
+	}
+}
