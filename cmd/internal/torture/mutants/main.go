@@ -32,6 +32,9 @@ type mutant struct {
 	file       string
 	from, to   string
 	twist      string // of all runs; "": it is drawn
+
+	// Of a feature that the torture can't see, why not, and the test that finds the mutant instead: a package and the test's name.
+	why, test string
 }
 
 func main() {
