@@ -24,7 +24,8 @@ const refusedItem = "one or more items"
 var errNotRefused = errors.New("nothing keeps it from being applied")
 
 // blockItems has some items of the plan refused by the target. A later write of the application puts them right, soon or much later, which
-// is added at the end where there is none, unless the replicator hands them on: then some stay.
+// is added at the end where there is none, unless the replicator hands them on: then some stay. Or the target takes them from some time on,
+// as when its index that refused them is gone, and nothing newer ever tells of them: a replicator that waits for that loses nothing.
 func (pl *plan) blockItems() {
 	random := dice(pl.seed, "blocked items", 0)
 	pl.deadLetters = chance(random, 0.4)
@@ -46,6 +47,19 @@ func (pl *plan) blockItems() {
 		}
 	}
 	end := pl.end()
+	if !pl.deadLetters && chance(random, 0.4) {
+		pl.asLambda, pl.accepts = false, end+between(random, 0, time.Minute)
+		latest := map[string]int{}
+		for i, c := range pl.changes {
+			latest[text(c.key)] = i
+		}
+		for _, key := range pl.keys {
+			if i, is := latest[text(key)]; is && pl.changes[i].item != nil && !isRefused(pl.changes[i].item) && chance(random, 0.2) {
+				pl.changes[i].item = reason(pl.changes[i].item)
+			}
+		}
+		return
+	}
 	for _, key := range pl.keys {
 		if right := last[text(key)]; right != nil && (!pl.deadLetters || chance(random, 0.5)) {
 			end += between(random, 0, 4*time.Second)
@@ -56,11 +70,26 @@ func (pl *plan) blockItems() {
 
 func isRefused(item attrs) bool { return item[refusing] != nil }
 
-// wasRefused tells whether the source has had an item since then that the target refuses.
-func (w *simWorld) wasRefused(since time.Time) bool { return w.source.had(since, isRefused) }
+// refuses tells whether the target refuses items at a time.
+func (w *simWorld) refuses(at time.Time) bool {
+	return w.plan.accepts == 0 || at.Before(w.start.Add(w.plan.accepts))
+}
+
+// isReplicated tells whether a record tells of the item that a key has in the end, which the target takes.
+func (w *simWorld) isReplicated(key string) bool {
+	return w.plan.accepts > 0 && slices.ContainsFunc(w.plan.changes, func(c change) bool { return text(c.key) == key })
+}
+
+// wasRefused tells whether the source has had an item since then that the target refused.
+func (w *simWorld) wasRefused(since time.Time) bool {
+	return w.refuses(since) && w.source.had(since, isRefused)
+}
 
 // refusalOf is what the target answers to a batch with items that it refuses; nil: it has none.
-func refusalOf(writes []types.WriteRequest) error {
+func (w *simWorld) refusalOf(writes []types.WriteRequest) error {
+	if !w.refuses(time.Now()) {
+		return nil
+	}
 	for _, one := range writes {
 		if one.PutRequest == nil || !isRefused(one.PutRequest.Item) {
 			continue

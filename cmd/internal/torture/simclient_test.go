@@ -94,7 +94,7 @@ func (c *client) BatchWriteItem(ctx context.Context, in *dynamodb.BatchWriteItem
 	out := &dynamodb.BatchWriteItemOutput{UnprocessedItems: map[string][]types.WriteRequest{}}
 	var refusal error
 	err := c.p.send(ctx, "BatchWriteItem", func(random *rand.Rand) {
-		if refusal = refusalOf(writes); refusal != nil {
+		if refusal = c.p.w.refusalOf(writes); refusal != nil {
 			c.p.w.count("batch refused for an item")
 			return
 		}

@@ -21,7 +21,7 @@ func (w *simWorld) enableStream() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	label := now.UTC().Format("2006-01-02T15:04:05.000")
+	label := w.serviceTime().UTC().Format("2006-01-02T15:04:05.000")
 	one := &simStream{stream: &stream[change]{last: sequenceNumber(w.made)}, arn: "arn:aws:dynamodb:us-east-1:000000000000:table/source/stream/" + label, label: label}
 	if n := len(w.streams); n > 0 {
 		one.prefix = fmt.Sprintf("anew-%d-", n)

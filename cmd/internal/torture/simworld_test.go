@@ -52,8 +52,9 @@ type plan struct {
 	starts       map[string]time.Duration
 	twist        twist
 	expiry       expiry
-	deadLetters  bool // the replicator hands on what the target refuses
-	seedWaits    bool // a seed that was ended goes on after the replicator's downtimes only
+	deadLetters  bool          // the replicator hands on what the target refuses
+	accepts      time.Duration // from then on the target refuses nothing; 0: never
+	seedWaits    bool          // a seed that was ended goes on after the replicator's downtimes only
 }
 
 // newPlan draws a plan: 10 to 130 keys, up to a minute of writes.
@@ -133,10 +134,19 @@ func newSimWorld(t *testing.T, pl *plan, folder string, all *tally) *simWorld {
 	w.target = newSimTable("target", pl.spec, pl.seed+dice(pl.seed, "other order", 0).Uint64N(2), made)
 	for i, item := range pl.before {
 		if item != nil {
-			w.source.set(pl.keys[i], item, made, "before")
+			w.source.set(pl.keys[i], item, pl.madeAt(i, made, now), "before")
 		}
 	}
 	return w
+}
+
+// madeAt is when an item was written that was there before the stream. Some were right before it: a read that is behind doesn't see them,
+// and no record tells of them.
+func (pl *plan) madeAt(i int, early, enabled time.Time) time.Time {
+	if random := dice(pl.seed, "written last", i); chance(random, 0.3) {
+		return enabled.Add(-between(random, 0, 4*time.Second))
+	}
+	return early
 }
 
 // count counts something that happened.

@@ -100,7 +100,7 @@ func (w *simWorld) mayDiffer(key, kind string) bool {
 	case timeToLive:
 		return kind == "missing" && w.sweptFromTarget(key)
 	case blockedItems:
-		return isRefused(w.source.item(key))
+		return isRefused(w.source.item(key)) && !w.isReplicated(key)
 	default:
 		return false
 	}

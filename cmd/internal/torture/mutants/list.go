@@ -90,6 +90,8 @@ var mutants = []mutant{
 	{
 		name: "half-a-page", what: "verify saves its checkpoint after a page that was joined by half", file: "verify/checkpoint.go",
 		from: "err := page()\n\tif err != nil {\n\t\tc.stop()\n\t}", to: "err := page()",
+		why:  "a checkpoint is seldom saved in the midst of a page",
+		test: "TestHalfAPageIsNotSaved",
 	},
 	{
 		name: "seed-stream", twist: "stream-anew", what: "a seed goes on from a checkpoint of another stream", file: "seed/load.go",
@@ -118,6 +120,8 @@ var mutants = []mutant{
 	{
 		name: "idle-without-shards", what: "a stream that lists no shard is idle", file: "internal/stream/shards.go",
 		from: "len(shards.parents) == 0 || ", to: "",
+		why:  "a listing without any shard is rare at the end of a run",
+		test: "TestNotIdleBeforeAShardIsListed", tests: "replicate",
 	},
 	{
 		name: "child-from-its-start", twist: "trims", what: "a child shard is read from its oldest record on, whatever was trimmed of it", file: "internal/stream/position.go",
@@ -134,6 +138,8 @@ var mutants = []mutant{
 	{
 		name: "replicator-confirms", twist: "stream-anew", what: "an idle replication doesn't look at the stream again", file: "internal/stream/shards.go",
 		from: "if err := t.confirm(ctx); err != nil {", to: "if err := ctx.Err(); err != nil {",
+		why:  "the listing of shards tells of a disabled stream, too, and of nothing else in the simulation",
+		test: "TestTablesThatChange", tests: "replicate",
 	},
 	{
 		name: "blocked-batch-ends", twist: "blocked", what: "what comes after a refused item is written, and then again", file: "replicate/apply.go",
@@ -141,7 +147,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "superseded-only", twist: "blocked", what: "a refused item is passed over, though nothing newer is known of it", file: "replicate/sink.go",
-		from: "if !superseded {", to: "if false && !superseded {",
+		from: "if !superseded {\n\t\t\treturn done, err", to: "if !superseded {\n\t\t\tdone, records = done+1, records[applied+1:]\n\t\t\tcontinue",
 	},
 	{
 		name: "full-collection", twist: "blocked", what: "an item of a full collection is nobody's own fault", file: "internal/call/call.go",
@@ -154,6 +160,8 @@ var mutants = []mutant{
 	{
 		name: "missing-parent-confirmed", twist: "holes", what: "a parent that one listing lacks counts as gone", file: "internal/stream/shards.go",
 		from: "case try < confirmations:", to: "case try < 1:",
+		why:  "what is listed late is made up for, by two more rules",
+		test: "TestParentThatIsNotListedForAMoment", tests: "replicate",
 	},
 	{
 		name: "checkpoint-lock", twist: "twins", what: "two processes may work with one checkpoint", file: "internal/atomicfile/lock.go",
@@ -174,10 +182,14 @@ var mutants = []mutant{
 	{
 		name: "trimmed-harmless", twist: "trims", what: "no trimmed record is missed", file: "internal/stream/reader.go",
 		from: "return isTrimmed(err) && !r.tailer.position.needs(r.shard)", to: "return isTrimmed(err)",
+		why:  "the position's age tells of it first",
+		test: "TestTrimmed", tests: "replicate",
 	},
 	{
 		name: "checkpoint-age", twist: "trims", what: "a replication goes on from a checkpoint of any age", file: "replicate/checkpoint.go",
 		from: "if shard, stale := file.Stale(c.positions.Now()); stale {", to: "if shard, stale := file.Stale(c.positions.Now()); stale && shard == \"\" {",
+		why:  "the service tells of what is trimmed, too, but where nothing was read yet",
+		test: "TestCheckpointThatDoesNotFit", tests: "replicate",
 	},
 	{
 		name: "young-shard", what: "one answer that there is no such shard is believed", file: "internal/stream/listing.go",

@@ -5,18 +5,20 @@
 //	go run ./cmd/internal/torture/mutants [-runs 50] [-seed 1] [name ...]
 //
 // A mutant of a feature that only one of the torture's twists needs is hunted in runs that all have this twist: of those that are drawn,
-// one in eighteen has it.
+// one in eighteen has it. A mutant that the torture can't see has a unit test of its own.
 //
 // It prints in which run each mutant was found, and in how many replays of that run again, and ends with status 1 if one was not found,
 // if one can't be made any more because the source has changed, or if the torture fails without any.
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -32,6 +34,9 @@ type mutant struct {
 	file       string
 	from, to   string
 	twist      string // of all runs; "": it is drawn
+
+	// Of a feature that the torture can't see, why not, and what finds the mutant instead: a test of the file's package, or of tests.
+	why, test, tests string
 }
 
 func main() {
@@ -79,6 +84,9 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 	if err != nil {
 		return err
 	}
+	if m.test != "" {
+		return m.unit(overlaid)
+	}
 	at, output, err := torture(folder, overlaid, runs, seed, m.twist)
 	switch {
 	case err != nil:
@@ -95,6 +103,17 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 		again += failed
 	}
 	fmt.Printf("%-28s found in run %2d, %3.0f s; again in %2d of %d replays: %s\n", m.name, at, spent.Seconds(), again, replays, m.told())
+	return nil
+}
+
+// unit has the mutant's own test find it. A package that doesn't build is no find, nor is a test that isn't run.
+func (m mutant) unit(overlaid string) error {
+	test := exec.Command("go", "test", "-count", "1", "-overlay", overlaid, "-run", "^"+m.test+"$", "./"+cmp.Or(m.tests, path.Dir(m.file)))
+	out, err := test.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "--- FAIL: "+m.test+" ") {
+		return fmt.Errorf("not found by %s: %w\n%s", m.test, err, out)
+	}
+	fmt.Printf("%-28s found by %s (%s): %s\n", m.name, m.test, m.why, m.what)
 	return nil
 }
 
