@@ -19,6 +19,7 @@ import (
 	"reseal/internal/atomicfile"
 	"reseal/internal/call"
 	"reseal/internal/item"
+	"reseal/internal/openkeys"
 	"reseal/internal/refuse"
 	"reseal/internal/scan"
 	"reseal/internal/table"
@@ -48,6 +49,8 @@ type checkpointHead struct {
 	TargetExpired int64               `json:"target_expired"`
 	SourceCells   []int64             `json:"source_cells"` // items by cell of the map
 	TargetCells   []int64             `json:"target_cells"`
+	Consistent    bool                `json:"consistent,omitempty"` // the scans are
+	Follow        *followState        `json:"follow,omitempty"`     // nil: of a verification that doesn't follow
 }
 
 // openSegment is how far a segment is read in each table.
@@ -61,7 +64,12 @@ type openCursor struct {
 	Done  bool   `json:"done"`
 }
 
-const endOfItems = 0xFF
+// What comes after the items that wait. An open key, of a verification that follows, has the time of its last change (varint, Unix
+// milliseconds; 0: not known) and its Key.ID after its length (uvarint).
+const (
+	openKey    = 0x40
+	endOfItems = 0xFF
+)
 
 // checkpoint keeps the state of the scans in a file: which pages are read, what matched, and what waits. It is safe for concurrent
 // use.
@@ -152,6 +160,9 @@ func (c *checkpoint) load() error {
 		if why := c.outdated(began); why != "" && !head.hasNothing() {
 			return refuse.New(restart, "the checkpoint %q is of no use any more: %s", c.path, why)
 		}
+		if why := c.unfollowed(head); why != "" && !head.hasNothing() {
+			return refuse.New(restart, "the checkpoint %q can't be gone on from: %s", c.path, why)
+		}
 		err = c.adopt(in, head)
 	}
 	if errors.Is(err, errSpill) {
@@ -164,6 +175,9 @@ func (c *checkpoint) load() error {
 		return nil
 	}
 	c.resumed, c.run.began = true, began
+	if c.run.follower != nil {
+		c.run.follower.resume = head.Follow
+	}
 	return nil
 }
 
@@ -207,8 +221,24 @@ func (c *checkpoint) foreign(head checkpointHead) string {
 		return fmt.Sprintf("it has %d segments, this one has %d", head.Segments, mine.Segments)
 	case head.ExpiredBy != mine.ExpiredBy:
 		return fmt.Sprintf("it leaves out items that expired by %q, this one by %q", head.ExpiredBy, mine.ExpiredBy)
+	case head.Consistent != mine.Consistent && !head.hasNothing():
+		return fmt.Sprintf("its scans are with --consistent: %t, this one's: %t", head.Consistent, mine.Consistent)
 	}
 	return ""
+}
+
+// unfollowed says why what the file has of the stream is not what this run needs; "" if it is.
+func (c *checkpoint) unfollowed(head checkpointHead) string {
+	follows := c.run.follower != nil
+	switch {
+	case follows && head.Follow == nil:
+		return "it is one without --follow, so nothing is known of what has changed since"
+	case !follows && head.Follow != nil:
+		return "it is one with --follow, and this one is without"
+	case !follows:
+		return ""
+	}
+	return head.Follow.useless(c.run.clock.Now())
 }
 
 // adopt takes over the position, the counts and the items that wait.
@@ -255,6 +285,12 @@ func (c *checkpoint) adoptItems(in *summed) error {
 		if flags == endOfItems {
 			return in.verify()
 		}
+		if flags == openKey {
+			if err := c.adoptOpen(in); err != nil {
+				return err
+			}
+			continue
+		}
 		id, p, err := readPending(in, flags)
 		if err != nil {
 			return err
@@ -269,6 +305,46 @@ func (c *checkpoint) adoptItems(in *summed) error {
 			return err
 		}
 	}
+}
+
+// adoptOpen opens a key that was open, as if its change was only seen now.
+func (c *checkpoint) adoptOpen(in *summed) error {
+	made, err := binary.ReadVarint(in)
+	if err != nil {
+		return err
+	}
+	length, err := binary.ReadUvarint(in)
+	if err != nil {
+		return err
+	}
+	if length > maxKeyBytes || c.run.follower == nil {
+		return errDamaged
+	}
+	id := make([]byte, length)
+	if _, err := io.ReadFull(in, id); err != nil {
+		return err
+	}
+	if _, err := c.run.source.schema.ParseKey(string(id)); err != nil {
+		return err
+	}
+	changed := time.Time{}
+	if made != 0 {
+		changed = time.UnixMilli(made).UTC()
+	}
+	return c.run.follower.set.Reopen(string(id), changed)
+}
+
+func writeOpen(w io.Writer, key openkeys.Saved) error {
+	made := int64(0)
+	if !key.Changed.IsZero() {
+		made = key.Changed.UnixMilli()
+	}
+	head := binary.AppendUvarint(binary.AppendVarint([]byte{openKey}, made), uint64(len(key.ID)))
+	if _, err := w.Write(head); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, key.ID)
+	return err
 }
 
 // summed reads and keeps the CRC-32 of what it has read.
@@ -354,6 +430,17 @@ func (c *checkpoint) whole(page func() error) error {
 	return err
 }
 
+// handOver has the items that wait in the join be given to the open keys, as far as the file is concerned at once.
+func (c *checkpoint) handOver(all func() error) error {
+	c.pages.Lock()
+	defer c.pages.Unlock()
+	err := all()
+	if err != nil {
+		c.stop()
+	}
+	return err
+}
+
 // stop says that nothing more can be saved.
 func (c *checkpoint) stop() {
 	c.mu.Lock()
@@ -417,7 +504,14 @@ func (c *checkpoint) save(last bool) error {
 func (c *checkpoint) write(file io.Writer) error {
 	sum := crc32.NewIEEE()
 	w := bufio.NewWriterSize(io.MultiWriter(file, sum), 1<<20)
-	head, err := json.Marshal(c.head())
+	state := c.head()
+	if f := c.run.follower; f != nil {
+		var err error
+		if state.Follow, err = f.state(); err != nil {
+			return err
+		}
+	}
+	head, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}
@@ -426,6 +520,11 @@ func (c *checkpoint) write(file io.Writer) error {
 	}
 	if err := c.run.join.each(func(id string, p pending) error { return writePending(w, id, p) }); err != nil {
 		return err
+	}
+	if f := c.run.follower; f != nil {
+		if err := f.set.Each(func(key openkeys.Saved) error { return writeOpen(w, key) }); err != nil {
+			return err
+		}
 	}
 	if err := w.WriteByte(endOfItems); err != nil {
 		return err
@@ -448,7 +547,7 @@ func (c *checkpoint) head() checkpointHead {
 		Matched: matched, Sum: sum.String(),
 		SourceRead: r.source.read.Load(), TargetRead: r.target.read.Load(),
 		SourceExpired: r.source.expired.Load(), TargetExpired: r.target.expired.Load(),
-		SourceCells: r.places.counts(fromSource), TargetCells: r.places.counts(fromTarget),
+		SourceCells: r.places.counts(fromSource), TargetCells: r.places.counts(fromTarget), Consistent: r.options.Consistent,
 	}
 	for segment, open := range c.open {
 		head.Open[segment] = open

@@ -19,6 +19,11 @@ const (
 	Extra         Kind = "extra"
 	Different     Kind = "different"
 	StillChanging Kind = "still_changing"
+	// Mended is said of an item that was told as a difference, and agrees now without a repair of ours: with Follow only.
+	Mended Kind = "mended"
+	// Unsettled is said at the end of an item that differed when it was last looked at, so soon after its last change that replication may
+	// be under way: likewise.
+	Unsettled Kind = "unsettled"
 )
 
 // Action is what a repair does to an item of the target.
@@ -39,6 +44,7 @@ type Difference struct {
 	TargetDigest string
 	FirstSeen    time.Time // when both tables were first read for it, with ConsistentRead, and differed
 	LastSeen     time.Time // when they were read last
+	LastChanged  time.Time // when the source's item was changed last, by its last stream record; zero: not known, as always without Follow
 
 	// SourceValues and TargetValues are, with ShowValues, the attributes that differ as a DynamoDB-JSON object; of an item that only
 	// one table has all of them. nil where the table hasn't the item.

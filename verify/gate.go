@@ -12,7 +12,9 @@ import (
 // remains is what is left of the differences at the end, after a repair if there was one.
 type remains struct {
 	differing int64
+	open      int64 // keys of which it isn't known, of a verification that followed
 	changing  int64 // their source never stood still
+	behind    bool  // the stream was not read to its end, likewise
 }
 
 func (r *remains) add(o remains) {
@@ -36,9 +38,9 @@ func remainsOf(list []*candidate) remains {
 // judge books the verdict. Items that never stood still are no match, whatever AllowChanging says: nobody has seen them agree. Neither is
 // what goes on from a checkpoint: of what had matched by then, nobody has seen that it still does.
 func (r *run) judge(left remains) {
-	isFresh := !r.result.Resumed
+	isFresh := r.result.AsOf == ""
 	match := left == remains{} && isFresh
-	passed := left.differing == 0 && (left.changing == 0 || r.options.AllowChanging) && len(r.result.against()) == 0 && isFresh
+	passed := left.differing == 0 && left.open == 0 && !left.behind && (left.changing == 0 || r.options.AllowChanging) && len(r.result.against()) == 0 && isFresh
 	if sample := r.result.Sample; sample != nil {
 		sample.Match, sample.Passed = match, passed
 		return
@@ -63,6 +65,9 @@ func (r Result) Verdict() string {
 	if r.AsOf != "" {
 		return r.verdictAsOf(of)
 	}
+	if r.Following != nil {
+		return r.verdictFollowing()
+	}
 	if s := r.Sample; s != nil {
 		if s.Passed {
 			return "SAMPLE MATCHED: nothing " + butChanging(s.Match) + "differs " + of + ". The rest was not compared."
@@ -80,6 +85,32 @@ func (r Result) Verdict() string {
 		return "NO MATCH: " + r.why() + ". Verify again when the application writes less."
 	}
 	return "NO MATCH: " + r.why() + "."
+}
+
+// verdictFollowing is that of a run that followed the stream.
+func (r Result) verdictFollowing() string {
+	open := ""
+	if r.Open > 0 {
+		open = fmt.Sprintf("%s of the keys that changed are not known to agree for good (the last change of the oldest was seen %.0f s before the end)", comma(r.Open), r.OldestOpenSeconds)
+	}
+	until := " Each change from " + r.FollowedSince + " to " + r.FollowedUntil + " was followed."
+	switch {
+	case r.Passed && r.Match && r.Repaired > 0:
+		return "MATCH: both tables hold the same items, now that " + comma(r.Repaired) + " were repaired." + until
+	case r.Passed && r.Match:
+		return "MATCH: both tables hold the same items." + until
+	case r.Differing() > 0 && open != "":
+		return "NO MATCH: " + r.why() + ", and " + open + "."
+	case r.Differing() > 0 || r.Match: // or it is the configuration
+		return "NO MATCH: " + r.why() + "."
+	}
+	if open == "" {
+		open = "the stream is not known to be read to its end"
+	}
+	if lines := len(r.against()); lines > 0 {
+		return "NO MATCH: " + linesOf(lines) + ", and " + open + "."
+	}
+	return "NO MATCH YET: nothing differs, but " + open + "."
 }
 
 // verdictAsOf is that of a run that went on from a checkpoint.
@@ -100,7 +131,11 @@ func (r Result) verdictAsOf(of string) string {
 
 // Differing is the number of items that differ or never stood still at the end, after a repair if there was one.
 func (r Result) Differing() int64 {
-	return r.Missing + r.Extra + r.Different + r.StillChanging - r.Repaired
+	mended := int64(0)
+	if r.Following != nil {
+		mended = r.Mended
+	}
+	return r.Missing + r.Extra + r.Different + r.StillChanging - r.Repaired - mended
 }
 
 // butChanging excepts what AllowChanging let pass.

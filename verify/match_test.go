@@ -142,7 +142,7 @@ func TestResultFields(t *testing.T) {
 		"configuration": configuration, "passed": false, "strict": false,
 		"still_changing": 0.0, "write_units": 0.0, "throttled": 0.0,
 		"would_put": 0.0, "would_delete": 0.0, "source_expired": 0.0, "target_expired": 0.0, "resumed": false,
-		"expired_by": "", "warnings": []any{}, "began_at": result.BeganAt,
+		"expired_by": "", "warnings": []any{}, "began_at": result.BeganAt, "consistent": false,
 		"source_limit": decoded(t, result.SourceLimit), "target_limit": decoded(t, result.TargetLimit),
 	}
 	for name, value := range want {

@@ -21,8 +21,8 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 		r.target.forget(c.target)
 	}
 	refused := r.refusals()
-	if err := r.converge.SettleAll(ctx, keys, r.policy.Lifetime()); err != nil {
-		return nil, fmt.Errorf("repair: %w", err)
+	if err := r.bringInLine(ctx, keys); err != nil {
+		return nil, err
 	}
 	again := settlement{run: r, report: func(d Difference) error {
 		d.Refused = refused[d.Key.ID()]
@@ -32,6 +32,14 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 		return nil, fmt.Errorf("repair: %w", err)
 	}
 	return again.differing, nil
+}
+
+// bringInLine writes the target's items as the source has them. When it returns without an error, none of its requests is alive.
+func (r *run) bringInLine(ctx context.Context, keys []item.Key) error {
+	if err := r.converge.SettleAll(ctx, keys, r.policy.Lifetime()); err != nil {
+		return fmt.Errorf("repair: %w", err)
+	}
+	return nil
 }
 
 // mostRefused bounds the items that the target may refuse before it is taken that something is wrong with the target.

@@ -66,7 +66,9 @@ func (r *run) scan(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	saving, done := context.WithCancel(groupCtx)
 	defer done()
-	group.Go(func() error { return r.position.saveRegularly(saving) })
+	if r.follower == nil { // which saves until its own end
+		group.Go(func() error { return r.position.saveRegularly(saving) })
+	}
 	segments, segmentsCtx := errgroup.WithContext(groupCtx)
 	segments.SetLimit(min(len(r.segments), maxActiveSegments))
 	for _, segment := range r.segments {
@@ -88,7 +90,7 @@ func (r *run) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.position.save(true)
+	return r.position.save(r.follower == nil)
 }
 
 // scanSegment reads the segment of both tables page by page, in step: the same items are likely to come at about the same time

@@ -54,6 +54,11 @@ type Options struct {
 	DryRun     bool          // with Repair: only count what it would write and delete
 	Encryption string        // what the target must have: "kms" (or "") or "any"
 
+	// Follow goes on when the scans are done: see FollowOptions.
+	Follow FollowOptions
+	// Consistent has the scans read with ConsistentRead, at twice the price: a match then rests on no read that may be behind.
+	Consistent bool
+
 	AllowChanging bool     // items that never stand still don't keep the verification from passing
 	Strict        bool     // differences of the tables' configuration, and what of it could not be checked, do
 	StrictExcept  []string // but for these lines of it (see SettingNames)
@@ -89,6 +94,8 @@ type Progress struct {
 	ReadLimit                      float64 // units a second that the reads of both tables together are held to at present; 0: none
 	Throttled                      int64
 	Elapsed                        time.Duration
+
+	Following *FollowProgress // nil: there is no Follow
 }
 
 // Result is what a verification found. Counts and fingerprints are of each item as it was last read.
@@ -122,6 +129,9 @@ type Result struct {
 	Configuration     []Setting `json:"configuration"` // what differs, or could not be checked, beside the items
 	Encryption        string    `json:"encryption"`    // of the target: "KMS" or "AWS_OWNED"
 	ElapsedSeconds    float64   `json:"elapsed_seconds"`
+
+	Consistent bool `json:"consistent"` // the scans were
+	*Following      // nil without Follow
 
 	SourceLimit capacity.Taken `json:"source_limit"` // what the reads of the source were held to
 	TargetLimit capacity.Taken `json:"target_limit"` // likewise of the target
@@ -158,6 +168,7 @@ type run struct {
 	position *checkpoint
 	places   *places
 	settling chan struct{} // closed when the scans are done
+	follower *follower     // nil without Follow
 	result   Result
 }
 
@@ -178,21 +189,32 @@ func Run(ctx context.Context, options Options) (Result, error) {
 		return Result{}, err
 	}
 	defer r.position.close()
-	defer r.join.close() // after the checkpoint is saved, which needs the files
+	defer r.close() // after the checkpoint is saved, which needs the files
 	stop := ticker.Report(progressInterval, options.Progress, r.progress)
 	err = r.compare(ctx)
 	stop()
 	if err != nil {
 		return Result{}, errors.Join(err, r.position.save(false))
 	}
+	if r.follower != nil { // what was followed without a gap is as good later as it is now
+		return r.finish(), r.position.save(false)
+	}
 	return r.finish(), r.position.remove()
+}
+
+// close removes what is in files beside the checkpoint.
+func (r *run) close() {
+	r.join.close()
+	if r.follower != nil {
+		r.follower.set.Close()
+	}
 }
 
 func prepare(ctx context.Context, o Options) (*run, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	pair, err := table.Preflight(ctx, o.Source, o.SourceTable, o.Target, o.TargetTable, table.Needs{Encryption: o.Encryption})
+	pair, err := table.Preflight(ctx, o.Source, o.SourceTable, o.Target, o.TargetTable, table.Needs{Encryption: o.Encryption, Stream: o.Follow.isOn()})
 	if err != nil {
 		return nil, err
 	}
@@ -206,11 +228,15 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		room:     room.New(pageMemory),
 		settling: make(chan struct{}),
 	}
+	r.source.scanner.Consistent, r.target.scanner.Consistent = o.Consistent, o.Consistent
 	r.converge = &converge.Converger{
 		Source: r.source.reader, Target: r.target.reader, Recheck: true,
 		Writer: &batch.Writer{API: o.Target, Table: o.TargetTable, Schema: pair.Target.Schema, Limiter: r.writes, Policy: policy},
 	}
-	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Strict: o.Strict}
+	r.result = Result{Source: o.SourceTable, Target: o.TargetTable, Strict: o.Strict, Consistent: o.Consistent}
+	if o.Follow.isOn() {
+		r.follower = newFollower(r)
+	}
 	r.clock = pair.Source.Clock
 	r.began = r.clock.Now()
 	if !o.KeepExpired {
@@ -218,7 +244,7 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 	}
 	r.chooseSegments()
 	if err := r.begin(ctx); err != nil {
-		r.join.close() // which may have taken over so much that it is in files
+		r.close() // which may have taken over so much that it is in files
 		return nil, err
 	}
 	return r, nil
@@ -233,8 +259,14 @@ func (r *run) begin(ctx context.Context) (err error) {
 		return err
 	}
 	r.result.Resumed, r.result.BeganAt = r.position.resumed, instant(r.began)
-	if r.result.Resumed {
+	if r.result.Resumed && r.follower == nil {
 		r.result.AsOf = r.result.BeganAt
+	}
+	if r.follower != nil {
+		if err := r.follower.open(ctx); err != nil {
+			r.position.close()
+			return err
+		}
 	}
 	if r.options.Begin != nil {
 		err = r.options.Begin(r.result.Resumed)
@@ -284,10 +316,16 @@ func (o Options) check() error {
 	case o.MaxMemory <= 0:
 		return refuse.New("give a size such as 256MiB", "max memory is %d bytes", o.MaxMemory)
 	}
+	if err := o.Follow.check(o); err != nil {
+		return err
+	}
 	return o.checkStrict()
 }
 
 func (r *run) compare(ctx context.Context) error {
+	if r.follower != nil {
+		return r.follower.compare(ctx)
+	}
 	if err := r.scan(ctx); err != nil {
 		return err
 	}
@@ -345,6 +383,9 @@ func (r *run) finish() Result {
 	result.ExpiredBy = r.expiry.String()
 	result.Map = r.places.show()
 	result.ElapsedSeconds = time.Since(r.start).Seconds()
+	if r.follower != nil {
+		r.follower.finish(&result)
+	}
 	return result
 }
 
@@ -360,7 +401,12 @@ func (r *run) progress() Progress {
 	default:
 	}
 	share := float64(len(r.segments)) / float64(r.total)
+	var following *FollowProgress
+	if r.follower != nil {
+		following = r.follower.progress()
+	}
 	return Progress{
+		Following:   following,
 		SourceItems: r.source.read.Load(), TargetItems: r.target.read.Load(),
 		SourceExpected: int64(share * float64(r.pair.Source.Items)), TargetExpected: int64(share * float64(r.pair.Target.Items)),
 		Waiting: r.join.waiting(), Settling: settling,

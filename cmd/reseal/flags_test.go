@@ -40,7 +40,8 @@ func TestFlags(t *testing.T) {
 		"verify": with(map[string]string{
 			"segments": "16", "read-units": "", "settle": "30s", "max-memory": "256MiB", "repair": "false", "report": "",
 			"dry-run": "false", "ignore-expired": "true", "sample": "", "sample-seed": "0", "checkpoint": "", "restart": "false",
-			"allow-changing": "false", "strict": "false", "strict-except": "", "show-values": "false",
+			"allow-changing": "false", "strict": "false", "strict-except": "", "show-values": "false", "consistent": "false",
+			"follow": "false", "until-quiet": "0s", "for": "0s",
 		}),
 		"fingerprint": {
 			"table": "", "key-secret": "", "segments": "16", "read-units": "", "ignore-expired": "true", "expired-by": "", "as-of": "",

@@ -74,13 +74,20 @@ func (j *job) side(side table.Side) table.Side {
 // progress is what shows how far the command has come until finish is called, and tells at once that a signal was understood: what is
 // under way may take some seconds to end.
 func (j *job) progress(cmd *cobra.Command, checkpoint string) *progress {
+	return j.progressSaying(cmd, stoppingLine(checkpoint))
+}
+
+func (j *job) progressSaying(cmd *cobra.Command, stopping string) *progress {
 	p := newProgress(cmd.ErrOrStderr(), !j.noProgress)
-	line := "reseal: stopping; again to stop at once"
-	if checkpoint != "" {
-		line = "reseal: stopping, saving the checkpoint; again to stop at once"
-	}
-	context.AfterFunc(cmd.Context(), func() { p.say(line) })
+	context.AfterFunc(cmd.Context(), func() { p.say(stopping) })
 	return p
+}
+
+func stoppingLine(checkpoint string) string {
+	if checkpoint == "" {
+		return "reseal: stopping; again to stop at once"
+	}
+	return "reseal: stopping, saving the checkpoint; again to stop at once"
 }
 
 // stop adds to an error that struck on the way how much was done until then, and how to go on from the checkpoint, if there

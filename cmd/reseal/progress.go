@@ -30,6 +30,8 @@ type progress struct {
 	now      func() time.Time
 	lastLine time.Time
 
+	followed followTroubles // of verify --follow; not guarded: progress is shown by one goroutine
+
 	bar     *progressbar.ProgressBar
 	endless bool // the bar is one without an end
 
@@ -131,6 +133,15 @@ func (p *progress) verify(v verify.Progress) {
 	}
 	if v.Settling {
 		s.instead, s.expected, s.rest = "settling "+many(v.Waiting, "item")+" that did not match", 0, ""
+	}
+	if f := v.Following; f != nil {
+		s.note = following(*f)
+		if f.Scanned {
+			s.instead, s.rest = "following", fmt.Sprintf("%s items of the source, %s of the target", count(v.SourceItems), count(v.TargetItems))
+		}
+		if said := p.followed.next(f); said != "" {
+			defer p.say("reseal: " + harmless(said))
+		}
 	}
 	p.show(s)
 }

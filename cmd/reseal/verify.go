@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"reseal/internal/refuse"
@@ -22,6 +24,7 @@ func verifyCommand() *cobra.Command {
 	var readUnits unitsFlag
 	var sample shareFlag
 	var ignoreExpired bool
+	var follow followFlags
 	maxMemory := sizeFlag(256 << 20)
 	var reportPaths, strictExcept listFlag
 	cmd := &cobra.Command{
@@ -37,11 +40,17 @@ differs in a --sample, which says little of the rest.
 
 With --checkpoint an interrupted or failed verification goes on where it was: run the same command again. What had
 matched by then is not read again, so that run finds differences, and repairs them, but is never a match: it ends with
-1, and the next one starts from the beginning. For the gate, give --restart, or no --checkpoint.`,
+1, and the next one starts from the beginning. For the gate, give --restart, or no --checkpoint.
+
+With --follow it reads the source's stream too, from before the scans on, and looks at each key that changes, on both
+sides, until they agree for good: half a minute after its last change, when no request of the replicator can be under
+way any more. It ends with --until-quiet, after --for, or on SIGINT or SIGTERM, with a verdict of that moment: 0 if no
+key is open and nothing differs. With --checkpoint it goes on from there without scans, and may match.`,
 		Example: `  reseal verify --source cities --target cities-encrypted
   reseal verify --source cities --target cities-encrypted --report differences.jsonl --output json
   reseal verify --source cities --target cities-encrypted --report page.html --show-values
   reseal verify --source cities --target cities-encrypted --strict --strict-except stream,tags
+  reseal verify --source cities --target cities-encrypted --follow --consistent --until-quiet 10s
   reseal verify --source cities --target cities-encrypted --sample 1%
   reseal verify --source cities --target cities-encrypted --repair --dry-run
   reseal verify --source cities --target cities-encrypted --repair`,
@@ -62,14 +71,22 @@ matched by then is not read again, so that run finds differences, and repairs th
 		if o.ShowValues && len(reportPaths) == 0 {
 			return refuse.New("give --report too, or leave it out", "--show-values puts values into a report")
 		}
+		ctx, begun, err := follow.apply(cmd.Context(), &o, source)
+		if err != nil {
+			return err
+		}
 		written, err := openReports(reportPaths, o.Repair && !o.DryRun, report.PageHead{Source: source.Given, Target: target.Given, Started: time.Now()})
 		if err != nil {
 			return err
 		}
-		o.Begin, o.Difference = written.begin, written.write
-		progress := j.progress(cmd, o.Checkpoint)
+		o.Difference = written.write
+		o.Begin = func(resumed bool) error {
+			begun()
+			return written.begin(resumed)
+		}
+		progress := j.progressSaying(cmd, follow.stopping(o.Checkpoint))
 		o.Progress = progress.verify
-		result, err := verify.Run(cmd.Context(), o)
+		result, err := verify.Run(ctx, o)
 		progress.finish()
 		result.Source, result.Target = source.Given, target.Given
 		if err := written.close(result, err); err != nil {
@@ -88,6 +105,8 @@ matched by then is not read again, so that run finds differences, and repairs th
 		f.Var(&readUnits, "read-units", "most read units a second from each table (default: 80 % of what is provisioned)")
 		f.DurationVar(&o.Settle, "settle", 30*time.Second, "how long a difference must last, its source unchanged, to count as one")
 		f.Var(&maxMemory, "max-memory", "memory for items that wait for their counterpart; more of them go to files\nin TMPDIR")
+		f.BoolVar(&o.Consistent, "consistent", false, "scan with consistent reads: a match rests on no read that may be stale, at twice the\nread units")
+		follow.addTo(f)
 		f.BoolVar(&o.Repair, "repair", false, "write the target's differing items as the source has them, and look again")
 		f.BoolVar(&o.DryRun, "dry-run", false, "with --repair: write nothing, only count what it would write and delete")
 		f.BoolVar(&ignoreExpired, "ignore-expired", true, "leave out items whose time to live has passed, by the source's attribute (only where\nTTL is enabled on it): each table deletes them at another time")
@@ -107,7 +126,7 @@ matched by then is not read again, so that run finds differences, and repairs th
 // stopVerify is stop, and says what a run that goes on is worth.
 func stopVerify(err error, done string, o verify.Options) error {
 	err = stop(err, done, o.Checkpoint, o.Restart)
-	if s := (*stopped)(nil); errors.As(err, &s) && s.next != "" {
+	if s := (*stopped)(nil); o.Follow.Streams == nil && errors.As(err, &s) && s.next != "" {
 		s.next += ", which can't end as a match, or with --restart to start over"
 	}
 	return err
@@ -129,6 +148,8 @@ func notMatched(r verify.Result) error {
 		return nil
 	case r.AsOf != "" && r.Differing() == 0:
 		return outdatedError{r.AsOf}
+	case r.Following != nil && r.Differing() == 0 && !r.Match:
+		return openError{r.Open}
 	case r.Sample != nil && r.Sample.Passed:
 		return errSampleMatched
 	case r.Match || r.Sample != nil && r.Sample.Match:
@@ -144,31 +165,42 @@ func printVerify(out io.Writer, r verify.Result) error {
 	if r.Resumed {
 		resumed, began = " (resumed: read units and time are of this run)", " (before this run)"
 	}
+	if r.Following != nil {
+		began = strings.Replace(began, ": a later change is not in the verdict", ", and again after each change", 1)
+	}
 	said := heading(out, "%s%s", r.Verdict(), resumed)
 	for _, warning := range r.Warnings {
 		said = errors.Join(said, heading(out, "WARNING: %s", harmless(warning)))
 	}
-	return errors.Join(said, lines(
-		out,
+	list := []string{
 		"source", r.Source,
-		"target", r.Target+" (encryption: "+r.Encryption+")",
+		"target", r.Target + " (encryption: " + r.Encryption + ")",
 		"source items", count(r.SourceItems),
 		"target items", count(r.TargetItems),
 		"missing", count(r.Missing),
 		"extra", count(r.Extra),
 		"different", count(r.Different),
 		"still changing", count(r.StillChanging),
-		"settled", count(r.Settled)+" (differed at first, replication was under way)",
-		"expired", count(r.SourceExpired)+" in the source, "+count(r.TargetExpired)+" in the target (left out, "+expiredBy(r.ExpiredBy)+")",
-		"repaired", count(r.Repaired)+wouldRepair(r),
-		"source fingerprint", r.SourceFingerprint,
-		"target fingerprint", r.TargetFingerprint,
-		"scans began", r.BeganAt+began,
+		"settled", count(r.Settled) + " (differed at first, replication was under way)",
+		"expired", count(r.SourceExpired) + " in the source, " + count(r.TargetExpired) + " in the target (left out, " + expiredBy(r.ExpiredBy) + ")",
+		"repaired", count(r.Repaired) + wouldRepair(r),
+		"source fingerprint", cmp.Or(r.SourceFingerprint, "none: of a table that changes there is none"),
+		"target fingerprint", cmp.Or(r.TargetFingerprint, "none, likewise"),
+		"scans began", r.BeganAt + began,
+		"scans read", consistency(r.Consistent),
 		"read units", units(r.ReadUnits),
 		"source limit", taken(r.SourceLimit),
 		"target limit", taken(r.TargetLimit),
 		"time", seconds(r.ElapsedSeconds),
-	), printConfiguration(out, r))
+	}
+	return errors.Join(said, lines(out, append(list, followed(r)...)...), printConfiguration(out, r))
+}
+
+func consistency(consistent bool) string {
+	if consistent {
+		return "consistently, at twice the units"
+	}
+	return "eventually consistently (a match may rest on two reads that were stale alike; see --consistent)"
 }
 
 // printConfiguration tells in what the tables differ beside their items, and what comes of it.

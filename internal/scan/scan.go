@@ -26,14 +26,16 @@ type API interface {
 	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
 }
 
-// Scanner reads pages of one table, eventually consistent: half the price, and whoever uses the pages checks what it
-// concludes from them by consistent reads. It is safe for concurrent use.
+// Scanner reads pages of one table, eventually consistent unless Consistent says otherwise: half the price, and whoever uses the pages
+// checks what it concludes from them by consistent reads. It is safe for concurrent use.
 type Scanner struct {
 	API     API
 	Table   string
 	Schema  item.Schema
 	Limiter *capacity.Limiter
 	Policy  call.Policy
+
+	Consistent bool // read with ConsistentRead, at twice the price
 
 	// MaxItems is the most items of a given average size, in bytes, that a page should have; nil: as many as there are in 1 MB.
 	MaxItems func(bytes float64) float64
@@ -70,6 +72,9 @@ func (s *Scanner) Page(ctx context.Context, segment, segments int, after *item.K
 		Segment:                aws.Int32(int32(segment)),
 		TotalSegments:          aws.Int32(int32(segments)),
 		ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+	}
+	if s.Consistent {
+		in.ConsistentRead = aws.Bool(true)
 	}
 	if after != nil {
 		in.ExclusiveStartKey = after.Attributes()
@@ -112,20 +117,28 @@ const (
 	firstPage = 10 // items of the first page under a limit, when nothing is known of their size
 )
 
+// price is how much more a page costs than an eventually consistent one (DynamoDB developer guide, "DynamoDB read and write operations").
+func (s *Scanner) price() float64 {
+	if s.Consistent {
+		return 2
+	}
+	return 1
+}
+
 // size returns the units that the next page is likely to take, and the number of items to ask for so that it takes no more of
 // the budget than one request should, and holds no more than MaxItems; nil for as many as a page holds.
 func (s *Scanner) size() (estimate float64, limit *int32) {
-	most := s.Limiter.PageUnits()
+	most, pageUnits := s.Limiter.PageUnits(), pageUnits*s.price()
 	perItem := math.Float64frombits(s.itemUnits.Load())
 	switch {
 	case perItem == 0 && most < pageUnits:
-		return 1, aws.Int32(firstPage)
+		return s.price(), aws.Int32(firstPage)
 	case perItem == 0:
-		return 1, nil
+		return s.price(), nil
 	}
 	items := max(1, math.Floor(most/perItem))
 	if s.MaxItems != nil {
-		items = min(items, max(1, math.Floor(s.MaxItems(perItem*unitBytes))))
+		items = min(items, max(1, math.Floor(s.MaxItems(perItem*unitBytes/s.price()))))
 	}
 	if items*perItem >= pageUnits {
 		return pageUnits, nil

@@ -37,6 +37,7 @@ func (r *reader) apply(ctx context.Context, begun time.Time, found Page) error {
 		t.position.advance(r.shard, last.Sequence, last.Made)
 		r.trouble.succeeded()
 		t.readTo(r.shard, last.Made)
+		r.readThrough(begun, last.Made)
 	}
 	if err != nil {
 		return err

@@ -65,6 +65,10 @@ type Options struct {
 	PollInterval time.Duration // between two reads of a shard; 0: 250 ms (a shard serves 5 reads a second, to all readers)
 	Policy       call.Policy   // of each request
 
+	// MostPause leaves a stream that is throttled to its other readers: with each throttled read the pause before a shard's next one
+	// doubles, up to this, and shrinks again slowly. 0: the pause stays PollInterval.
+	MostPause time.Duration
+
 	// Opened is called once, when each shard that was listed at the start has an iterator (or is at its end): what is changed from then on
 	// is read. It may be nil.
 	Opened func()
@@ -87,6 +91,7 @@ type Follower struct {
 	troubles map[string]trouble // by shard
 	lags     map[string]time.Duration
 	readers  map[string]*reader // those that were begun
+	listed   listing            // when they were
 }
 
 // New returns a Follower of the stream, whose shards it lists. It returns the context's error, or says why they can't be listed.

@@ -22,6 +22,7 @@ type reader struct {
 	latest   bool // without a position, start with records to come instead of the oldest
 	renewals int  // of the iterator, since a read last succeeded
 	trouble  *patience
+	pause    time.Duration // before the next read, if it is longer than the Follower's
 
 	after   map[string]string // the shards that come after this one, with their StartingSequenceNumbers
 	cancel  context.CancelCauseFunc
@@ -31,6 +32,8 @@ type reader struct {
 	emptyFrom time.Time  // when the first of the last reads began that all found nothing; zero: the last one found something
 	emptyTo   time.Time  // when the last of them began
 	ended     time.Time
+	atTip     bool      // all that was in the shard at some time was read, so a read that finds nothing tells that there is nothing
+	through   time.Time // up to when all that was made is done, by this machine's clock; zero: not known
 }
 
 // emptyBetween tells of the last reads, all of which found nothing, when the first and the last of them began. A read that
@@ -46,6 +49,8 @@ func (r *reader) foundNothing(begun time.Time) {
 	defer r.mu.Unlock()
 	if r.emptyFrom.IsZero() {
 		r.emptyFrom = begun
+	} else if r.atTip = r.atTip || begun.Sub(r.emptyFrom) >= tipTime; r.atTip {
+		r.through = later(r.through, r.emptyTo) // not begun: that the reads since then found nothing either says it twice
 	}
 	r.emptyTo = begun
 }
@@ -102,8 +107,9 @@ func (r *reader) end(ended chan<- struct{}) error {
 
 // step reads once, applies what it read, waits, and returns the iterator to go on with; nil: the shard is drained.
 func (r *reader) step(ctx context.Context, iterator *string) (*string, error) {
-	begun := time.Now()
+	begun, throttled := time.Now(), r.tailer.throttled.Throttled()
 	found, err := r.read(ctx, iterator)
+	r.pace(r.tailer.throttled.Throttled() > throttled)
 	if err != nil && r.renewable(err) {
 		if err := call.Sleep(ctx, r.tailer.poll()); err != nil {
 			return nil, err
@@ -121,7 +127,19 @@ func (r *reader) step(ctx context.Context, iterator *string) (*string, error) {
 	if found.Next == nil {
 		return nil, nil
 	}
-	return found.Next, call.Sleep(ctx, r.tailer.poll())
+	return found.Next, call.Sleep(ctx, max(r.pause, r.tailer.poll()))
+}
+
+// pace sets the pause after a read. That of another shard may have been the one that was throttled: who may not read pauses everywhere.
+func (r *reader) pace(throttled bool) {
+	most := r.tailer.options.MostPause
+	switch {
+	case most == 0:
+	case throttled:
+		r.pause = min(most, 2*max(r.pause, r.tailer.poll()))
+	default:
+		r.pause -= r.pause / 16
+	}
 }
 
 // renewable tells whether a new iterator makes up for the error, which it no longer does when it has failed to, again and again.
@@ -168,6 +186,9 @@ func (r *reader) iterator(ctx context.Context) (*string, error) {
 		return nil, fmt.Errorf("get iterator of shard %s: the answer has none", r.shard)
 	}
 	r.tailer.opened(r.shard)
+	if in.ShardIteratorType == types.ShardIteratorTypeLatest {
+		r.begunAtTip()
+	}
 	r.latest = false // if it expires, another LATEST would leave out what was made meanwhile
 	return out.ShardIterator, nil
 }

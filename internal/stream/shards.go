@@ -72,7 +72,7 @@ func (t *Follower) coordinate(ctx context.Context, group *errgroup.Group) error 
 			t.begin(ctx, group, shards, readers, shard, latest, ended)
 		}
 		latest = false // a shard that comes later holds nothing from before the start, or the end of one that does
-		t.show(readers)
+		t.show(shards, readers)
 		if err := t.finished(ctx, shards, readers); err != nil {
 			return err
 		}
@@ -310,7 +310,8 @@ func (t *Follower) relistAt(shards listing, readers map[string]*reader) time.Tim
 		wait = min(wait, max(t.options.UntilIdle/4, t.poll()))
 	}
 	for shard, r := range readers {
-		if ended := r.endedAt(); !shards.hasChild[shard] && !ended.IsZero() && time.Since(ended) < relistInterval {
+		ended := r.endedAt()
+		if (!shards.hasChild[shard] || shards.at.Before(ended)) && !ended.IsZero() && time.Since(ended) < relistInterval {
 			wait = min(wait, 4*t.poll())
 		}
 	}
@@ -331,9 +332,9 @@ func (t *Follower) waitForChange(ctx context.Context, ended <-chan struct{}, due
 	}
 }
 
-// show tells others which readers there are.
-func (t *Follower) show(readers map[string]*reader) {
+// show tells others which shards and readers there are.
+func (t *Follower) show(shards listing, readers map[string]*reader) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.readers = maps.Clone(readers)
+	t.listed, t.readers = shards, maps.Clone(readers)
 }

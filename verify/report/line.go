@@ -18,6 +18,7 @@ type reportLine struct {
 	TargetDigest string          `json:"target_digest,omitempty"`
 	FirstSeen    string          `json:"first_seen"` // RFC 3339, UTC
 	LastSeen     string          `json:"last_seen"`
+	LastChanged  string          `json:"last_changed,omitempty"`  // where a stream record told it
 	SourceValues json.RawMessage `json:"source_values,omitempty"` // DynamoDB JSON
 	TargetValues json.RawMessage `json:"target_values,omitempty"`
 	Repair       verify.Action   `json:"repair,omitempty"`
@@ -37,7 +38,7 @@ func WriteDifference(w io.Writer, d verify.Difference) error {
 	err = encoder.Encode(reportLine{
 		Key: json.RawMessage(key), Kind: d.Kind, Attributes: d.Attributes,
 		SourceDigest: d.SourceDigest, TargetDigest: d.TargetDigest,
-		FirstSeen: moment(d.FirstSeen), LastSeen: moment(d.LastSeen),
+		FirstSeen: moment(d.FirstSeen), LastSeen: moment(d.LastSeen), LastChanged: momentIfKnown(d.LastChanged),
 		SourceValues: d.SourceValues, TargetValues: d.TargetValues,
 		Repair: d.Repair, WouldRepair: d.WouldRepair, AfterRepair: d.AfterRepair, Refused: d.Refused,
 	})
@@ -49,3 +50,10 @@ func WriteDifference(w io.Writer, d verify.Difference) error {
 
 // moment is a time in a report, to the millisecond.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+func momentIfKnown(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return moment(t)
+}

@@ -55,6 +55,8 @@ type pageRow struct {
 	TargetDigest   string
 	FirstSeen      string
 	LastSeen       string
+	LastChanged    string // "": not known
+	mended         string // when it was seen to agree again; "": it wasn't
 	repair         verify.Action
 	wouldRepair    verify.Action
 	notRepaired    bool
@@ -69,6 +71,19 @@ type pageAttribute struct {
 
 // Add takes in a difference.
 func (p *Page) Add(d verify.Difference) error {
+	if row := p.byKey[d.Key.ID()]; row != nil && (d.Kind == verify.Mended || row.mended != "") {
+		row.mended = ""
+		if d.Kind == verify.Mended {
+			row.mended = moment(d.LastSeen)
+			return nil
+		}
+		row.LastSeen, row.LastChanged = moment(d.LastSeen), momentIfKnown(d.LastChanged) // it differs again
+		p.seen[d.Kind]++
+		return nil
+	}
+	if d.Kind == verify.Mended {
+		return nil // of one that had no room
+	}
 	if d.AfterRepair {
 		if row := p.byKey[d.Key.ID()]; row != nil {
 			row.notRepaired = true
@@ -97,7 +112,7 @@ func rowOf(d verify.Difference) (*pageRow, error) {
 	}
 	row := &pageRow{
 		Kind: d.Kind, Key: key, SourceDigest: d.SourceDigest, TargetDigest: d.TargetDigest,
-		FirstSeen: moment(d.FirstSeen), LastSeen: moment(d.LastSeen),
+		FirstSeen: moment(d.FirstSeen), LastSeen: moment(d.LastSeen), LastChanged: momentIfKnown(d.LastChanged),
 		HasValues: d.SourceValues != nil || d.TargetValues != nil,
 		repair:    d.Repair, wouldRepair: d.WouldRepair, segments: segmentsOf(d),
 	}

@@ -178,6 +178,8 @@ func (row *pageRow) repaired(ended bool) (text string, not bool) {
 		done = "deleted"
 	}
 	switch {
+	case row.mended != "":
+		return "agrees since " + row.mended, false
 	case row.wouldRepair != "":
 		return "would be " + done, false
 	case row.repair == "":

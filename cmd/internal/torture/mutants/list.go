@@ -89,7 +89,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "half-a-page", what: "verify saves its checkpoint after a page that was joined by half", file: "verify/checkpoint.go",
-		from: "\t\tc.stop()\n", to: "",
+		from: "err := page()\n\tif err != nil {\n\t\tc.stop()\n\t}", to: "err := page()",
 		why:  "a checkpoint is seldom saved in the midst of a page",
 		test: "TestHalfAPageIsNotSaved",
 	},
@@ -111,7 +111,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "resumed-match", twist: "old-checkpoint", what: "a verification that goes on from a checkpoint may say match", file: "verify/gate.go",
-		from: "isFresh := !r.result.Resumed", to: "isFresh := true",
+		from: "isFresh := r.result.AsOf == \"\"", to: "isFresh := true",
 	},
 	{
 		name: "source-ttl", twist: "time-to-live", what: "items are left out by the target's time to live", file: "verify/verify.go",
