@@ -1,0 +1,118 @@
+package cutover
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"reseal/internal/call"
+	"reseal/internal/fence"
+)
+
+// PolicyGate is a statement in a table's resource policy.
+type PolicyGate struct {
+	Policy *fence.Policy
+	Probe  fence.Probe
+	// Temporary is the statement until the verdict, which denies the probe, too; and Lasting the one from then on. Their Until is set by Close.
+	Temporary, Lasting fence.Statement
+	// AsOf tells whether a time of Close is one of after the verdict; zero is.
+	Held func(until time.Time) bool
+}
+
+// Close puts the statement, and for good waits until the policy is read back with it.
+func (g *PolicyGate) Close(ctx context.Context, until time.Time) error {
+	s := g.Temporary
+	if until.IsZero() || g.Held(until) {
+		s = g.Lasting
+	}
+	s.Until = until
+	if err := g.Policy.Put(ctx, s); err != nil {
+		return err
+	}
+	if !until.IsZero() {
+		return nil
+	}
+	for {
+		now, closed, err := g.IsClosed(ctx)
+		if err == nil && closed && now.IsZero() {
+			return nil
+		}
+		if slept := call.Sleep(ctx, pollInterval); slept != nil {
+			return fmt.Errorf("read the policy back: %w", slept)
+		}
+	}
+}
+
+// Prove probes.
+func (g *PolicyGate) Prove(ctx context.Context, quiet time.Duration) error {
+	_, err := g.Probe.Prove(ctx, quiet)
+	return err
+}
+
+// Open takes the statement out.
+func (g *PolicyGate) Open(ctx context.Context) error { return g.Policy.Remove(ctx, g.Temporary.Sid) }
+
+// IsClosed looks for the statement.
+func (g *PolicyGate) IsClosed(ctx context.Context) (time.Time, bool, error) {
+	found, err := g.Policy.Found(ctx)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	for _, f := range found {
+		if f.Sid == g.Temporary.Sid {
+			return f.Until, true, nil
+		}
+	}
+	return time.Time{}, false, nil
+}
+
+// Expires tells that AWS doesn't apply the statement after its time.
+func (g *PolicyGate) Expires() bool { return true }
+
+// CommandGate is a command of the user's that refuses writes in a way of its own, or none, where the user says that there are none. A
+// command is not run again for another time: it lasts until it is undone.
+type CommandGate struct {
+	Shut  func(context.Context) error // nil: it is shut already
+	Undo  func(context.Context) error // nil: there is nothing to undo, or nobody can
+	Pause time.Duration               // until what was under way before it can't be carried out any more; 0: Quiet sees to that
+
+	shut bool
+}
+
+// Close runs the command the first time.
+func (g *CommandGate) Close(ctx context.Context, _ time.Time) error {
+	if g.shut || g.Shut == nil {
+		return nil
+	}
+	if err := g.Shut(ctx); err != nil {
+		return err
+	}
+	g.shut = true
+	return nil
+}
+
+// Prove can't: nothing is known of what the command does. That the stream is silent shows it.
+func (g *CommandGate) Prove(ctx context.Context, _ time.Duration) error {
+	return call.Sleep(ctx, g.Pause)
+}
+
+// Open runs the other command, also if the first one failed: it may have done a part.
+func (g *CommandGate) Open(ctx context.Context) error {
+	if g.Undo == nil {
+		return nil
+	}
+	if err := g.Undo(ctx); err != nil {
+		return err
+	}
+	g.shut = false
+	return nil
+}
+
+// IsClosed takes the command's word: it lasts until it is undone.
+func (g *CommandGate) IsClosed(context.Context) (time.Time, bool, error) {
+	g.shut = true // by a run before
+	return time.Time{}, true, nil
+}
+
+// Expires tells that it lasts.
+func (g *CommandGate) Expires() bool { return false }

@@ -1,0 +1,461 @@
+package cutover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"reseal/internal/call"
+	"reseal/internal/refuse"
+)
+
+// run is a cutover under way.
+type run struct {
+	options  Options
+	state    State
+	follower Follower // nil: it has ended
+	began    time.Time
+	written  int64
+	why      string
+
+	closing time.Time // when the source's gate was about to be closed, by the monotonic clock
+	proven  time.Time // when it was known to be
+	records int64     // that had been read when the stream was drained
+}
+
+// pollInterval is the time between two looks at what is waited for.
+const pollInterval = 100 * time.Millisecond
+
+func (r *run) tell(step Step, what string) {
+	if r.options.Tell != nil {
+		r.options.Tell(step, what)
+	}
+}
+
+// step writes down that a step is about to be taken, and says so.
+func (r *run) step(step Step, what string) error {
+	r.ended()
+	r.state.Step = step
+	r.state.Steps = append(r.state.Steps, StepTime{Step: step, Began: instant(time.Now())})
+	r.tell(step, what)
+	return r.save()
+}
+
+// ended notes the end of the step before.
+func (r *run) ended() {
+	if n := len(r.state.Steps); n > 0 && r.state.Steps[n-1].Ended == "" {
+		r.state.Steps[n-1].Ended = instant(time.Now())
+	}
+}
+
+func (r *run) save() error { return r.options.Store.Save(r.state) }
+
+func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// follow scans both tables, and waits until there is nothing but a few young keys to be looked at, and for what was asked to be waited for.
+func (r *run) follow(ctx context.Context) (Follower, error) {
+	if err := r.step(StepFollow, "comparing both tables, and following the source's stream"); err != nil {
+		return nil, err
+	}
+	follower, err := r.options.Follow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.follower = follower
+	postponed := false
+	for {
+		f, err := follower.Followed()
+		switch {
+		case err != nil:
+			return nil, r.endFollowing(fmt.Errorf("follow: %w", err))
+		case f.Differing > 0:
+			return nil, r.endFollowing(fmt.Errorf("%w: %d keys differ, which nothing has repaired; nothing was fenced", ErrBack, f.Differing))
+		case r.options.Postponed != nil && r.options.Postponed():
+			if !postponed {
+				if err := r.step(StepPostpone, "waiting, as asked for"); err != nil {
+					return nil, r.endFollowing(err)
+				}
+			}
+			postponed = true
+		case f.Scanned && f.CaughtUp && f.Open <= r.options.mostOpen():
+			return follower, nil
+		}
+		if err := call.Sleep(ctx, pollInterval); err != nil {
+			return nil, r.endFollowing(err)
+		}
+	}
+}
+
+// endFollowing ends the follower for a reason, which it returns.
+func (r *run) endFollowing(err error) error {
+	follower := r.follower
+	r.follower = nil
+	if follower != nil {
+		_ = follower.End() // the reason is what counts
+	}
+	r.why = err.Error()
+	if errors.Is(err, ErrBack) {
+		r.state.Verdict = VerdictBack
+		r.ended()
+		return errors.Join(err, r.save())
+	}
+	return err
+}
+
+// clockMargin is how much earlier than this machine reckons the service may take a gate's time for passed: its clock is known to a second,
+// and conditions have whole seconds.
+const clockMargin = 2 * time.Second
+
+// left is how long the source's gate stays closed for sure.
+func (r *run) left() time.Duration {
+	return r.options.MaxFence - clockMargin - time.Since(r.closing)
+}
+
+// reserve is how much of that has to be left for a verdict: for the gates to be held before they open, and for opening them.
+func (r *run) reserve() time.Duration {
+	return max(3*r.state.Propagation, r.options.MaxFence/3)
+}
+
+// fenced is what is done while writers wait: steps 4 to 8, to the verdict. Whatever fails in it opens both gates.
+func (r *run) fenced(ctx context.Context, follower Follower) error {
+	limited, cancel := context.WithTimeoutCause(ctx, r.options.MaxFence-clockMargin-r.options.MaxFence/3, errTooLong)
+	defer cancel()
+	err := r.prove(limited, follower)
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(limited); ctx.Err() == nil && cause != nil {
+		err = fmt.Errorf("%w, at step %q (%w)", errTooLong, r.state.Step, err)
+	}
+	if r.state.Ready { // it is in memory only: the file has no verdict, or may have none
+		r.state.Ready = false
+	}
+	why := err.Error()
+	if err := r.open(ctx, why); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("the fence is lifted, the writers stay on the source: %w", ctx.Err())
+	}
+	return fmt.Errorf("%w: %s", ErrBack, why)
+}
+
+// errTooLong: no verdict within MaxFence.
+var errTooLong = errors.New("the time for which writers may be refused is used up")
+
+// prove is fenced without its end.
+func (r *run) prove(ctx context.Context, follower Follower) error {
+	for _, step := range []func(context.Context, Follower) error{r.close, r.proveClosed, r.drain, r.stop, r.ready} {
+		if err := step(ctx, follower); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close puts the fence.
+func (r *run) close(ctx context.Context, _ Follower) error {
+	r.closing = time.Now()
+	r.state.Until = r.options.now().Add(r.options.MaxFence).Truncate(time.Second)
+	r.state.Fence, r.state.FencedAt = FenceTemporary, r.closing.UTC()
+	if err := r.step(StepFence, "refusing writes to the source until "+r.state.Until.UTC().Format(time.RFC3339)+" at the latest"); err != nil {
+		return err
+	}
+	if err := r.options.Source.Close(ctx, r.state.Until); err != nil {
+		return fmt.Errorf("fence the source: %w", err)
+	}
+	return nil
+}
+
+func (r *run) proveClosed(ctx context.Context, _ Follower) error {
+	if err := r.step(StepProve, "probing whether writes are refused"); err != nil {
+		return err
+	}
+	if err := r.options.Source.Prove(ctx, r.options.Quiet); err != nil {
+		return fmt.Errorf("prove the fence: %w", err)
+	}
+	r.proven = time.Now()
+	r.state.Propagation = r.proven.Sub(r.closing)
+	return nil
+}
+
+// drain waits until the stream has been empty for Quiet since the fence was proven, and every open key agrees.
+func (r *run) drain(ctx context.Context, follower Follower) error {
+	if err := r.step(StepDrain, "reading the stream to its end, and looking at the open keys"); err != nil {
+		return err
+	}
+	provenAt := r.options.now()
+	quietFrom, records := r.proven, int64(-1)
+	for {
+		f, err := r.followed(follower)
+		if err != nil {
+			return err
+		}
+		if f.Records != records {
+			records, quietFrom = f.Records, later(r.proven, time.Now())
+			if records > 0 && f.Newest.Sub(provenAt) > madeMargin {
+				return fmt.Errorf("a writer goes on: a record was made at %s, after writes were proven to be refused", f.Newest.UTC().Format(time.RFC3339))
+			}
+		}
+		if !f.ReadThrough.IsZero() && f.ReadThrough.Sub(quietFrom) >= r.options.Quiet {
+			looked, err := follower.Look(ctx, r.lookSince())
+			if err != nil {
+				return fmt.Errorf("look at the open keys: %w", err)
+			}
+			if looked.Differing == 0 {
+				r.records = records
+				return nil
+			}
+		}
+		if err := call.Sleep(ctx, pollInterval); err != nil {
+			return err
+		}
+	}
+}
+
+// madeMargin is how much later than it was a record may seem to be made: its time has whole seconds, and the service's clock is known to
+// a second and an answer's way.
+const madeMargin = 3 * time.Second
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// lookSince is from when on keys are looked at that were closed since: those with an earlier record are closed for good.
+func (r *run) lookSince() time.Time { return r.closing.Add(-r.options.Lifetime) }
+
+// followed is what the follower knows. That it has ended, or that a key differs for good, is an error.
+func (r *run) followed(follower Follower) (Followed, error) {
+	f, err := follower.Followed()
+	switch {
+	case err != nil:
+		return f, fmt.Errorf("follow: %w", err)
+	case f.Differing > 0:
+		return f, fmt.Errorf("%d keys differ, which nothing has repaired", f.Differing)
+	}
+	return f, nil
+}
+
+// stop refuses the replicator's writes, and looks again at what they may have changed.
+func (r *run) stop(ctx context.Context, follower Follower) error {
+	r.state.Stopped = true
+	if err := r.step(StepStop, "refusing the replicator's writes to the target"); err != nil {
+		return err
+	}
+	if err := r.options.Target.Close(ctx, r.state.Until); err != nil {
+		return fmt.Errorf("stop the replicator: %w", err)
+	}
+	if err := r.options.Target.Prove(ctx, r.options.Quiet); err != nil {
+		return fmt.Errorf("prove that the replicator is stopped: %w", err)
+	}
+	looked, err := follower.Look(ctx, r.lookSince())
+	if err != nil {
+		return fmt.Errorf("look at what changed since shortly before the fence: %w", err)
+	}
+	r.state.Relooked = looked.Keys
+	if looked.Differing > 0 {
+		return fmt.Errorf("%d keys differ with the replicator stopped", looked.Differing)
+	}
+	f, err := r.followed(follower)
+	if err != nil {
+		return err
+	}
+	if f.Records != r.records {
+		return fmt.Errorf("a record came after the stream was taken for drained")
+	}
+	if r.state.Position, err = follower.Position(); err != nil {
+		return fmt.Errorf("note the position in the stream: %w", err)
+	}
+	r.follower = nil
+	if err := follower.End(); err != nil {
+		return fmt.Errorf("end following: %w", err)
+	}
+	return nil
+}
+
+// ready holds both gates, and writes the verdict down, if there is time enough for both.
+func (r *run) ready(ctx context.Context, _ Follower) error {
+	if left := r.left(); left <= r.reserve() {
+		return fmt.Errorf("only %s are left of --max-fence, and a verdict needs %s", left.Round(time.Second), r.reserve().Round(time.Second))
+	}
+	if r.options.MarkBack != nil {
+		if err := r.options.MarkBack(ctx); err != nil {
+			return fmt.Errorf("open the target's stream: %w", err)
+		}
+	}
+	until := r.options.now().Add(r.options.Hold).Truncate(time.Second)
+	r.state.Fence, r.state.Until = FenceHeld, until
+	if err := r.step(StepReady, "everything agrees: holding the fence until "+until.UTC().Format(time.RFC3339)); err != nil {
+		return err
+	}
+	if err := r.options.Source.Close(ctx, until); err != nil {
+		return fmt.Errorf("hold the fence: %w", err)
+	}
+	if err := r.options.Target.Close(ctx, until); err != nil {
+		return fmt.Errorf("hold the replicator's stop: %w", err)
+	}
+	// What holds both gates for longer takes effect some time from now. Until then they have to be closed by what was put before.
+	if left := r.left(); left <= 2*r.state.Propagation {
+		return fmt.Errorf("holding the fence took too long: only %s are left", left.Round(time.Second))
+	}
+	r.state.Ready, r.state.ReadyAt = true, time.Now().UTC()
+	return r.save()
+}
+
+// stillHeld makes sure that both gates have been closed since the verdict, and will be for a while.
+func (r *run) stillHeld(ctx context.Context) error {
+	for _, gate := range []struct {
+		what string
+		gate Gate
+	}{{"the fence of the source", r.options.Source}, {"the replicator's stop", r.options.Target}} {
+		until, closed, err := gate.gate.IsClosed(ctx)
+		switch {
+		case err != nil:
+			return fmt.Errorf("look at %s: %w", gate.what, err)
+		case !closed:
+			return r.held(fmt.Errorf("%s is gone", gate.what))
+		case !until.IsZero() && until.Sub(r.options.now()) <= max(clockMargin, 2*r.state.Propagation):
+			return r.held(fmt.Errorf("%s ended, or ends, at %s, so writers may have written to the source since", gate.what, until.UTC().Format(time.RFC3339)))
+		}
+	}
+	return nil
+}
+
+// held is a cutover in which some writers may be on the target.
+func (r *run) held(why error) error {
+	r.state.Verdict, r.why = VerdictHeld, why.Error()
+	r.ended()
+	return errors.Join(fmt.Errorf("%w: %w", ErrHeld, why), r.save())
+}
+
+// hook has the writers go over. From the verdict on it runs until it has succeeded once.
+func (r *run) hook(ctx context.Context) error {
+	if r.options.OnReady != nil {
+		if err := r.step(StepHook, "having the writers go over to the target"); err != nil {
+			return r.held(err)
+		}
+		limit := r.state.Until.Sub(r.options.now()) - clockMargin - 2*r.state.Propagation
+		if r.state.Until.IsZero() {
+			limit = r.options.Hold
+		}
+		limited, cancel := context.WithTimeout(ctx, limit)
+		err := r.options.OnReady(limited)
+		cancel()
+		if err != nil {
+			return r.hookFailed(ctx, err)
+		}
+	}
+	r.state.Hooked = true
+	if r.state.Refused == 0 {
+		r.state.Refused = time.Since(r.state.FencedAt).Seconds()
+	}
+	return r.save()
+}
+
+// hookFailed goes back if it is known that nobody has gone over.
+func (r *run) hookFailed(ctx context.Context, failure error) error {
+	failure = fmt.Errorf("--on-ready failed: %w", failure)
+	if r.options.Written == nil {
+		return r.held(failure)
+	}
+	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second+2*r.options.Quiet)
+	defer cancel()
+	written, err := r.options.Written(reading, r.state)
+	switch {
+	case err != nil:
+		return r.held(fmt.Errorf("%w (and what the target got since can't be read: %w)", failure, err))
+	case written > 0:
+		r.written = written
+		return r.held(fmt.Errorf("%w (the target got %d writes since)", failure, written))
+	}
+	r.written = 0
+	if err := r.open(ctx, failure.Error()); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w, and the target got no write since", ErrBack, failure)
+}
+
+// finish is what follows when the writers are on the target: both gates are closed for good, the replicator is ended, and the source's
+// stream is watched.
+func (r *run) finish(ctx context.Context) error {
+	if r.state.Watched {
+		return r.straggled()
+	}
+	if !r.state.Closed {
+		if err := r.closeForGood(ctx); err != nil {
+			return r.held(err)
+		}
+	}
+	r.state.Verdict = VerdictGo
+	if err := r.step(StepWatch, "watching the source's stream for "+r.options.Watched.String()); err != nil {
+		return err
+	}
+	if r.options.Watch != nil && r.options.Watched > 0 {
+		if err := r.options.Watch(ctx, r.state, r.options.Watched, r.straggler); err != nil {
+			return errors.Join(fmt.Errorf("the writers are on the target, but the source's stream could not be watched: %w", err), r.straggled())
+		}
+	}
+	r.state.Watched = true
+	r.ended()
+	return errors.Join(r.save(), r.straggled())
+}
+
+func (r *run) closeForGood(ctx context.Context) error {
+	if err := r.step(StepPermanent, "closing the source for good, and ending the replicator"); err != nil {
+		return err
+	}
+	if err := r.options.Source.Close(ctx, time.Time{}); err != nil {
+		return fmt.Errorf("close the source for good: %w", err)
+	}
+	if err := r.options.Target.Close(ctx, time.Time{}); err != nil {
+		return fmt.Errorf("stop the replicator for good: %w", err)
+	}
+	r.state.Fence, r.state.Until = FencePermanent, time.Time{}
+	if r.options.Disable != nil {
+		if err := r.options.Disable(ctx); err != nil {
+			return fmt.Errorf("end the replicator: %w", err)
+		}
+	}
+	r.state.Closed = true
+	return r.save()
+}
+
+func (r *run) straggler(s Straggler) error {
+	if r.state.Straggled++; len(r.state.Stragglers) >= mostListed {
+		return nil
+	}
+	r.state.Stragglers = append(r.state.Stragglers, s)
+	r.tell(StepWatch, fmt.Sprintf("STRAGGLER: a write of %s, made at %s; the target has %s", s.Key, s.Made, s.Target))
+	return r.save()
+}
+
+// mostListed bounds the list of stragglers, not their number.
+const mostListed = 1000
+
+func (r *run) straggled() error {
+	if n := r.state.Straggled; n > 0 {
+		return fmt.Errorf("%w: %d, see the list", ErrStragglers, n)
+	}
+	return nil
+}
+
+// result is what is known at the end.
+func (r *run) result(err error) Result {
+	s := r.state
+	out := Result{
+		Verdict: s.Verdict, Ready: s.Ready, Fence: s.Fence, RefusedSeconds: s.Refused, Relooked: s.Relooked,
+		Stragglers: s.Straggled, StragglerList: append([]Straggler{}, s.Stragglers...), WrittenSince: r.written, Why: r.why,
+		Steps: append([]StepTime{}, s.Steps...), ElapsedSeconds: time.Since(r.began).Seconds(),
+	}
+	if !s.Until.IsZero() && s.Fence != FenceLifted {
+		out.FenceUntil = s.Until.UTC().Format(time.RFC3339)
+	}
+	if err != nil && out.Why == "" && !refuse.Is(err) {
+		out.Why = err.Error()
+	}
+	return out
+}

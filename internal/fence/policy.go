@@ -1,0 +1,288 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"reseal/internal/call"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// API is what a Policy asks of DynamoDB; *dynamodb.Client has it.
+type API interface {
+	GetResourcePolicy(context.Context, *dynamodb.GetResourcePolicyInput, ...func(*dynamodb.Options)) (*dynamodb.GetResourcePolicyOutput, error)
+	PutResourcePolicy(context.Context, *dynamodb.PutResourcePolicyInput, ...func(*dynamodb.Options)) (*dynamodb.PutResourcePolicyOutput, error)
+	DeleteResourcePolicy(context.Context, *dynamodb.DeleteResourcePolicyInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteResourcePolicyOutput, error)
+}
+
+// Errors of a Policy.
+var (
+	// ErrTooLong: the policy would be longer than MostBytes with the statement.
+	ErrTooLong = errors.New("the resource policy would be over 20 KB with reseal's statement")
+	// ErrOtherRun: the policy has a statement of another run of reseal's.
+	ErrOtherRun = errors.New("the resource policy has a statement of another cutover")
+	// ErrUnknown: the endpoint doesn't know resource policies, as a local engine.
+	ErrUnknown = errors.New("the endpoint knows no resource policies")
+)
+
+// Policy is a table's resource-based policy, as one run of reseal's changes it. It is safe for concurrent use.
+type Policy struct {
+	api    API
+	table  string // its ARN
+	run    string // the end of the Sids of this run
+	policy call.Policy
+
+	mu        sync.Mutex // guards what follows
+	clock     call.Clock
+	uncertain time.Time // a change that had no answer may land until then
+}
+
+// NewPolicy returns the policy of a table, by its ARN. run is what the Sids of this run's statements end with.
+func NewPolicy(api API, table, run string) *Policy {
+	return &Policy{api: api, table: table, run: run, policy: call.Policy{Timeout: requestTimeout}}
+}
+
+const (
+	requestTimeout = 5 * time.Second // of one request: writers may be waiting
+	againAfter     = 200 * time.Millisecond
+	againMost      = 2 * time.Second
+)
+
+// Now is the time by the service's clock, as its last answer showed it.
+func (p *Policy) Now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.clock.Now()
+}
+
+func (p *Policy) observe(answer middleware.Metadata) {
+	if clock := call.ClockOf(answer); clock != (call.Clock{}) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.clock = clock
+	}
+}
+
+// Skew is how much later the service's clock is than this machine's, up to a second and an answer's way less.
+func (p *Policy) Skew() time.Duration { return p.Now().Sub(time.Now()) }
+
+// noPolicy is the revision of a table that has none (API reference, PutResourcePolicy, ExpectedRevisionId).
+const noPolicy = "NO_POLICY"
+
+// get reads the policy and its revision. What was put a moment ago may not be in it yet.
+func (p *Policy) get(ctx context.Context) (document, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	out, err := p.api.GetResourcePolicy(ctx, &dynamodb.GetResourcePolicyInput{ResourceArn: &p.table}, call.Once)
+	var none *types.PolicyNotFoundException
+	switch {
+	case errors.As(err, &none):
+		d, err := parse("")
+		return d, noPolicy, err
+	case err != nil:
+		return document{}, "", fmt.Errorf("get resource policy: %w", known(err))
+	}
+	p.observe(out.ResultMetadata)
+	d, err := parse(aws.ToString(out.Policy))
+	return d, aws.ToString(out.RevisionId), err
+}
+
+// known tells an endpoint that doesn't know the call.
+func known(err error) error {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "UnknownOperationException", "InvalidAction", "UnknownOperation", "NotImplemented":
+			return fmt.Errorf("%w (%s)", ErrUnknown, api.ErrorCode())
+		}
+	}
+	return err
+}
+
+// Found returns the statements of reseal's that the policy has, of whatever run. It fails with ErrUnknown where there are no policies.
+func (p *Policy) Found(ctx context.Context) ([]Found, error) {
+	d, _, err := p.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.found()
+}
+
+// Fits tells whether the policy, as it is now, has room for a statement: ErrTooLong. It also fails as Found does, and with ErrOtherRun.
+func (p *Policy) Fits(ctx context.Context, s Statement) error {
+	d, _, err := p.get(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = p.merged(d, s)
+	return err
+}
+
+// merged is a policy with a statement.
+func (p *Policy) merged(d document, s Statement) (string, error) {
+	found, err := d.found()
+	if err != nil {
+		return "", err
+	}
+	for _, f := range found {
+		if !p.isMine(f.Sid) && !f.isOver(p.Now()) {
+			return "", fmt.Errorf("%w (%s%s)", ErrOtherRun, f.Sid, f.until())
+		}
+	}
+	if d, err = d.with(s); err != nil {
+		return "", err
+	}
+	text := d.String()
+	if len(text) > MostBytes {
+		return "", fmt.Errorf("%w: %d bytes", ErrTooLong, len(text))
+	}
+	return text, nil
+}
+
+func (p *Policy) isMine(sid string) bool { return sid == SidFence+p.run || sid == SidStop+p.run }
+
+// isOver tells whether AWS doesn't apply the statement any more, with room for a clock that is not quite right.
+func (f Found) isOver(now time.Time) bool { return !f.Until.IsZero() && now.Sub(f.Until) > time.Minute }
+
+func (f Found) until() string {
+	if f.Until.IsZero() {
+		return ", for good"
+	}
+	return ", until " + f.Until.UTC().Format(time.RFC3339)
+}
+
+// Put puts a statement into the policy, in the place of the one with the same Sid, and returns when the service has taken it. It goes on
+// until then, or until ctx ends. What others change in the policy meanwhile stays.
+func (p *Policy) Put(ctx context.Context, s Statement) error {
+	wanted, err := s.JSON()
+	if err != nil {
+		return err
+	}
+	return p.change(ctx, "put resource policy", func(d document, revision string) (bool, error) {
+		found, err := d.found()
+		if err != nil {
+			return false, err
+		}
+		for _, f := range found {
+			if f.Sid == s.Sid && same(f.text, wanted) {
+				return true, nil // an attempt that had no answer
+			}
+		}
+		text, err := p.merged(d, s)
+		if err != nil {
+			return false, err
+		}
+		return p.put(ctx, text, revision)
+	})
+}
+
+// Remove takes the statement with a Sid out of the policy as it is now, and returns when it is out for good: an earlier change that had no
+// answer can't land any more. It goes on until then, or until ctx ends.
+func (p *Policy) Remove(ctx context.Context, sid string) error {
+	for {
+		err := p.change(ctx, "take statement out of resource policy", func(d document, revision string) (bool, error) {
+			kept, err := d.without(sid)
+			if err != nil || len(kept.statements) == len(d.statements) {
+				return err == nil, err
+			}
+			if text := kept.String(); text != "" {
+				return p.put(ctx, text, revision)
+			}
+			return p.remove(ctx, revision)
+		})
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		wait := time.Until(p.uncertain)
+		p.mu.Unlock()
+		if wait <= 0 {
+			return nil
+		}
+		if err := call.Sleep(ctx, wait); err != nil {
+			return fmt.Errorf("take statement out of resource policy: %w", err)
+		}
+	}
+}
+
+// change reads the policy and changes it, until that has succeeded on the policy that was read.
+func (p *Policy) change(ctx context.Context, what string, attempt func(document, string) (done bool, err error)) error {
+	for pause := againAfter; ; pause = min(2*pause, againMost) {
+		d, revision, err := p.get(ctx)
+		done := false
+		if err == nil {
+			done, err = attempt(d, revision)
+		}
+		switch {
+		case err == nil && done:
+			return nil
+		case err != nil && !mayPass(err):
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if slept := call.Sleep(ctx, pause); slept != nil {
+			return fmt.Errorf("%s: %w", what, errors.Join(slept, err))
+		}
+	}
+}
+
+// mayPass tells whether another attempt may succeed. A denial may, too, while credentials are renewed or policies settle; but who waits
+// wants to know at once.
+func mayPass(err error) bool {
+	switch {
+	case errors.Is(err, ErrTooLong), errors.Is(err, ErrOtherRun), errors.Is(err, ErrUnknown):
+		return false
+	case errors.Is(err, context.DeadlineExceeded):
+		return true
+	}
+	return call.Classify(err) != call.Refused || isBusy(err)
+}
+
+// isBusy tells of a table or policy that is being changed by somebody else.
+func isBusy(err error) bool {
+	var inUse *types.ResourceInUseException
+	return errors.As(err, &inUse)
+}
+
+func (p *Policy) put(ctx context.Context, text, revision string) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	out, err := p.api.PutResourcePolicy(ctx, &dynamodb.PutResourcePolicyInput{ResourceArn: &p.table, Policy: &text, ExpectedRevisionId: &revision}, call.Once)
+	if err == nil {
+		p.observe(out.ResultMetadata)
+	}
+	return p.judge(err)
+}
+
+func (p *Policy) remove(ctx context.Context, revision string) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	out, err := p.api.DeleteResourcePolicy(ctx, &dynamodb.DeleteResourcePolicyInput{ResourceArn: &p.table, ExpectedRevisionId: &revision}, call.Once)
+	if err == nil {
+		p.observe(out.ResultMetadata)
+	}
+	return p.judge(err)
+}
+
+// judge tells whether a change was made. That the policy is another one by now is no error: it is read again.
+func (p *Policy) judge(err error) (done bool, _ error) {
+	var other *types.PolicyNotFoundException
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.As(err, &other):
+		return false, nil
+	case call.Classify(err) == call.Unknown:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.uncertain = time.Now().Add(p.policy.Lifetime())
+	}
+	return false, err
+}
