@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"regexp"
-	"strings"
 	"sync"
 	"time"
 
@@ -276,18 +274,10 @@ func (c *checkpoint) remove() error {
 
 // DefaultCheckpoint is the checkpoint's path, in the working folder, for a job whose user names none.
 func DefaultCheckpoint(source, target string) string {
-	return "reseal-seed-" + baseName(source) + "-to-" + baseName(target) + ".json"
+	return "reseal-seed-" + table.FileName(source) + "-to-" + table.FileName(target) + ".json"
 }
 
 // DefaultRejects is the path, in the working folder, of the file for items that the target refuses.
 func DefaultRejects(source, target string) string {
-	return "reseal-rejects-" + baseName(source) + "-to-" + baseName(target) + ".jsonl"
+	return "reseal-rejects-" + table.FileName(source) + "-to-" + table.FileName(target) + ".jsonl"
 }
-
-// baseName is a table's name, of a name or an ARN, for a file's name. What no table's name can hold is replaced: the file must be in
-// the working folder even if nobody has looked at the name yet.
-func baseName(ref string) string {
-	return unnamable.ReplaceAllString(ref[strings.LastIndex(ref, "/")+1:], "_")
-}
-
-var unnamable = regexp.MustCompile(`[^a-zA-Z0-9_.-]`)

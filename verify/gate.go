@@ -40,7 +40,7 @@ func remainsOf(list []*candidate) remains {
 func (r *run) judge(left remains) {
 	isFresh := r.result.AsOf == ""
 	match := left == remains{} && isFresh
-	passed := left.differing == 0 && left.open == 0 && !left.behind && (left.changing == 0 || r.options.AllowChanging) && len(r.result.against()) == 0 && isFresh
+	passed := left.differing == 0 && left.open == 0 && !left.behind && (left.changing == 0 || r.options.AllowChanging) && len(r.result.Against()) == 0 && isFresh
 	if sample := r.result.Sample; sample != nil {
 		sample.Match, sample.Passed = match, passed
 		return
@@ -48,8 +48,9 @@ func (r *run) judge(left remains) {
 	r.result.Match, r.result.Passed = match, passed
 }
 
-// against are the lines of the configuration that count against the tables.
-func (r Result) against() []Setting {
+// Against are the lines of the configuration that count against the tables: with Strict, those that differ, or could not be checked, and
+// are not excepted.
+func (r Result) Against() []Setting {
 	if !r.Strict {
 		return nil
 	}
@@ -107,7 +108,7 @@ func (r Result) verdictFollowing() string {
 	if open == "" {
 		open = "the stream is not known to be read to its end"
 	}
-	if lines := len(r.against()); lines > 0 {
+	if lines := len(r.Against()); lines > 0 {
 		return "NO MATCH: " + linesOf(lines) + ", and " + open + "."
 	}
 	return "NO MATCH YET: nothing differs, but " + open + "."
@@ -122,7 +123,7 @@ func (r Result) verdictAsOf(of string) string {
 		return "NO MATCH: " + r.why() + of + ". There may be more: what had matched before this run was read as of " + r.AsOf + "."
 	}
 	but := ", but"
-	if lines := len(r.against()); lines > 0 {
+	if lines := len(r.Against()); lines > 0 {
 		but = " but " + linesOf(lines) + ", and"
 	}
 	return "NO MATCH YET: nothing differs" + of + but + " the scans began at " + r.AsOf +
@@ -148,7 +149,7 @@ func butChanging(match bool) string {
 
 // why says what speaks against the tables.
 func (r Result) why() string {
-	lines := len(r.against())
+	lines := len(r.Against())
 	strict := linesOf(lines)
 	match := r.Match || r.Sample != nil && r.Sample.Match
 	switch {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -58,6 +59,16 @@ func (l *Live) Records() (count int64, newest time.Time) {
 func (l *Live) ReadThrough() time.Time {
 	l.follower.readThrough()
 	return l.follower.readUpTo()
+}
+
+// Position is where another reader of the stream may go on without missing a record: JSON of since (from when on each change was followed,
+// RFC 3339, by the service's clock) and position (stream.State).
+func (l *Live) Position() (json.RawMessage, error) {
+	state, err := l.follower.state()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(state)
 }
 
 // Looked is what a look at once has found.

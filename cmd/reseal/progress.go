@@ -325,6 +325,14 @@ func (p *progress) clear() {
 	}
 }
 
+// note prints a line between what else is shown, also after the work has ended.
+func (p *progress) note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	_, _ = fmt.Fprintln(p.out, line)
+}
+
 // say prints a line between what else is shown, unless the work has ended.
 func (p *progress) say(line string) {
 	p.mu.Lock()

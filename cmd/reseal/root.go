@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"reseal/internal/cutover"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
 
@@ -57,7 +58,7 @@ func exitStatus(ctx context.Context, err error) int {
 		return exitDone
 	case ctx.Err() != nil && onlyCanceled(err):
 		return exitInterrupted
-	case errors.Is(err, errDifferent):
+	case errors.Is(err, errDifferent), errors.Is(err, cutover.ErrBack):
 		return exitDifferent
 	case errors.Is(err, errSampleMatched):
 		return exitSample
@@ -144,7 +145,7 @@ AWS_ENDPOINT_URL_DYNAMODB.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(prepareCommand(), seedCommand(), replicateCommand(), verifyCommand(), fingerprintCommand(), demoCommand())
+	root.AddCommand(prepareCommand(), seedCommand(), replicateCommand(), verifyCommand(), cutoverCommand(), fingerprintCommand(), demoCommand())
 	return root
 }
 

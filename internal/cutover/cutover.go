@@ -9,9 +9,9 @@ import (
 
 // Gate refuses writes to a table, for a time or for good.
 type Gate interface {
-	// Close refuses writes until a time by the service's clock; zero: for good. It returns when the service has taken that, not when it has
-	// effect. Closing a closed gate only sets its time.
-	Close(ctx context.Context, until time.Time) error
+	// Close refuses writes for a term. It returns when the service has taken that, not when it has effect. Closing a closed gate only sets
+	// another term.
+	Close(ctx context.Context, term Term) error
 	// Prove returns when writes have been refused for a time quiet, without a break.
 	Prove(ctx context.Context, quiet time.Duration) error
 	// Open lets writes through, and returns when nothing of Close is left.
@@ -20,6 +20,12 @@ type Gate interface {
 	IsClosed(ctx context.Context) (until time.Time, closed bool, err error)
 	// Expires tells whether it opens by itself at the time of Close, whatever becomes of this process.
 	Expires() bool
+}
+
+// Term is for how long a gate is closed.
+type Term struct {
+	Until   time.Time // by the service's clock; zero: for good
+	Verdict bool      // it is one of after the verdict: what was only for the proof is over
 }
 
 // Follower knows which keys of both tables agree while the source changes.
@@ -142,15 +148,18 @@ func Run(ctx context.Context, options Options) (Result, error) {
 // goOn goes on from where the state is.
 func (r *run) goOn(ctx context.Context) error {
 	switch s := r.state; {
-	case s.Ready && s.Verdict != VerdictBack && s.Verdict != VerdictAborted:
+	case s.IsUnderWay() && s.Ready:
 		return r.goOnReady(ctx)
-	case s.mayBeFenced():
+	case s.IsUnderWay():
 		r.tell(StepBack, "an earlier run has left the fence: it is taken away first")
 		if err := r.open(ctx, "a run before was stopped"); err != nil {
 			return err
 		}
 	}
-	r.state = State{Format: format, Run: r.state.Run, Source: r.state.Source, Target: r.state.Target, Stream: r.state.Stream, Fence: FenceNone}
+	r.state = State{
+		Format: format, Run: r.state.Run, Source: r.state.Source, Target: r.state.Target, Stream: r.state.Stream, Fence: FenceNone,
+		FenceBy: r.state.FenceBy, StopBy: r.state.StopBy, Replicators: r.state.Replicators, Mappings: r.state.Mappings,
+	}
 	return r.whole(ctx)
 }
 

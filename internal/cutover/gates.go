@@ -13,23 +13,21 @@ import (
 type PolicyGate struct {
 	Policy *fence.Policy
 	Probe  fence.Probe
-	// Temporary is the statement until the verdict, which denies the probe, too; and Lasting the one from then on. Their Until is set by Close.
+	// Temporary is the statement until the verdict, which denies the probe, too; and Lasting the one from then on. Close sets their Until.
 	Temporary, Lasting fence.Statement
-	// AsOf tells whether a time of Close is one of after the verdict; zero is.
-	Held func(until time.Time) bool
 }
 
-// Close puts the statement, and for good waits until the policy is read back with it.
-func (g *PolicyGate) Close(ctx context.Context, until time.Time) error {
+// Close puts the statement. For good, it also waits until the policy is read back with it.
+func (g *PolicyGate) Close(ctx context.Context, term Term) error {
 	s := g.Temporary
-	if until.IsZero() || g.Held(until) {
+	if term.Verdict {
 		s = g.Lasting
 	}
-	s.Until = until
+	s.Until = term.Until
 	if err := g.Policy.Put(ctx, s); err != nil {
 		return err
 	}
-	if !until.IsZero() {
+	if !term.Until.IsZero() {
 		return nil
 	}
 	for {
@@ -80,7 +78,7 @@ type CommandGate struct {
 }
 
 // Close runs the command the first time.
-func (g *CommandGate) Close(ctx context.Context, _ time.Time) error {
+func (g *CommandGate) Close(ctx context.Context, _ Term) error {
 	if g.shut || g.Shut == nil {
 		return nil
 	}

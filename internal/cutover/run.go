@@ -39,6 +39,9 @@ func (r *run) step(step Step, what string) error {
 	r.state.Step = step
 	r.state.Steps = append(r.state.Steps, StepTime{Step: step, Began: instant(time.Now())})
 	r.tell(step, what)
+	if step == StepPreflight {
+		return nil // what is refused leaves nothing behind
+	}
 	return r.save()
 }
 
@@ -162,7 +165,7 @@ func (r *run) close(ctx context.Context, _ Follower) error {
 	if err := r.step(StepFence, "refusing writes to the source until "+r.state.Until.UTC().Format(time.RFC3339)+" at the latest"); err != nil {
 		return err
 	}
-	if err := r.options.Source.Close(ctx, r.state.Until); err != nil {
+	if err := r.options.Source.Close(ctx, Term{Until: r.state.Until}); err != nil {
 		return fmt.Errorf("fence the source: %w", err)
 	}
 	return nil
@@ -246,7 +249,7 @@ func (r *run) stop(ctx context.Context, follower Follower) error {
 	if err := r.step(StepStop, "refusing the replicator's writes to the target"); err != nil {
 		return err
 	}
-	if err := r.options.Target.Close(ctx, r.state.Until); err != nil {
+	if err := r.options.Target.Close(ctx, Term{Until: r.state.Until}); err != nil {
 		return fmt.Errorf("stop the replicator: %w", err)
 	}
 	if err := r.options.Target.Prove(ctx, r.options.Quiet); err != nil {
@@ -292,10 +295,10 @@ func (r *run) ready(ctx context.Context, _ Follower) error {
 	if err := r.step(StepReady, "everything agrees: holding the fence until "+until.UTC().Format(time.RFC3339)); err != nil {
 		return err
 	}
-	if err := r.options.Source.Close(ctx, until); err != nil {
+	if err := r.options.Source.Close(ctx, Term{Until: until, Verdict: true}); err != nil {
 		return fmt.Errorf("hold the fence: %w", err)
 	}
-	if err := r.options.Target.Close(ctx, until); err != nil {
+	if err := r.options.Target.Close(ctx, Term{Until: until, Verdict: true}); err != nil {
 		return fmt.Errorf("hold the replicator's stop: %w", err)
 	}
 	// What holds both gates for longer takes effect some time from now. Until then they have to be closed by what was put before.
@@ -408,10 +411,10 @@ func (r *run) closeForGood(ctx context.Context) error {
 	if err := r.step(StepPermanent, "closing the source for good, and ending the replicator"); err != nil {
 		return err
 	}
-	if err := r.options.Source.Close(ctx, time.Time{}); err != nil {
+	if err := r.options.Source.Close(ctx, Term{Verdict: true}); err != nil {
 		return fmt.Errorf("close the source for good: %w", err)
 	}
-	if err := r.options.Target.Close(ctx, time.Time{}); err != nil {
+	if err := r.options.Target.Close(ctx, Term{Verdict: true}); err != nil {
 		return fmt.Errorf("stop the replicator for good: %w", err)
 	}
 	r.state.Fence, r.state.Until = FencePermanent, time.Time{}

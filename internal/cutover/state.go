@@ -70,20 +70,26 @@ const format = 1
 
 // State is what a cutover leaves for the next run: each step is in it before it is taken.
 type State struct {
-	Format  int            `json:"format"`
-	Run     string         `json:"run"` // the end of the Sids of its statements
-	Source  table.Identity `json:"source"`
-	Target  table.Identity `json:"target"`
-	Stream  string         `json:"stream"`
-	Step    Step           `json:"step"`    // the last that was begun
-	Fence   FenceState     `json:"fence"`   // before it is done: what may be
-	Until   time.Time      `json:"until"`   // of the gates, by the service's clock; zero: for good, or there is none
-	Stopped bool           `json:"stopped"` // the target's gate may be closed
-	Ready   bool           `json:"ready"`   // the verdict: the hook may have run, and must
-	Hooked  bool           `json:"hooked"`  // it has succeeded
-	Closed  bool           `json:"closed"`  // both gates are closed for good
-	Watched bool           `json:"watched"`
-	Verdict Verdict        `json:"verdict"`
+	Format int            `json:"format"`
+	Run    string         `json:"run"` // the end of the Sids of its statements
+	Source table.Identity `json:"source"`
+	Target table.Identity `json:"target"`
+	Stream string         `json:"stream"`
+	// How writes are refused, and how the replicator is stopped: for the run that goes on.
+	FenceBy     string    `json:"fence_by"`
+	StopBy      string    `json:"stop_by"`
+	Replicators []string  `json:"replicators,omitempty"` // ARNs of those who write to the target
+	Mappings    []Mapping `json:"mappings,omitempty"`
+
+	Step    Step       `json:"step"`    // the last that was begun
+	Fence   FenceState `json:"fence"`   // before it is done: what may be
+	Until   time.Time  `json:"until"`   // of the gates, by the service's clock; zero: for good, or there is none
+	Stopped bool       `json:"stopped"` // the target's gate may be closed
+	Ready   bool       `json:"ready"`   // the verdict: the hook may have run, and must
+	Hooked  bool       `json:"hooked"`  // it has succeeded
+	Closed  bool       `json:"closed"`  // both gates are closed for good
+	Watched bool       `json:"watched"`
+	Verdict Verdict    `json:"verdict"`
 
 	FencedAt    time.Time     `json:"fenced_at"`   // when the fence was put, by this machine's clock
 	ReadyAt     time.Time     `json:"ready_at"`    // likewise
@@ -103,6 +109,11 @@ type Straggler struct {
 	Key    json.RawMessage `json:"key"`  // as DynamoDB has it in JSON
 	Made   string          `json:"made"` // RFC 3339, UTC
 	Target string          `json:"target"`
+}
+
+// IsUnderWay tells whether something of a run before may be in effect: a gate that is closed, or writers that have gone over.
+func (s State) IsUnderWay() bool {
+	return s.mayBeFenced() || s.Ready && s.Verdict != VerdictBack && s.Verdict != VerdictAborted
 }
 
 // mayBeFenced tells whether a gate may be closed though nobody has gone over: what an earlier run left has to be opened.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"reseal/internal/call"
@@ -16,6 +17,22 @@ import (
 type Records struct {
 	follower *stream.Follower
 	told     func(context.Context, stream.Record) error
+	place    place
+
+	mu     sync.Mutex
+	broken bool // by whoever is told
+}
+
+// place is a position of verify.Live's: where a reader of the stream has come to.
+type place struct {
+	Since    time.Time    `json:"since"`    // from when on it has read each record
+	Position stream.State `json:"position"` // of its shards
+}
+
+// isRead tells of a record that was made before the earlier reader began, in a shard of which it has read none: only its oldest record can
+// be begun with, though the reader began after that. Since is known to some seconds.
+func (p place) isRead(shard string, record stream.Record) bool {
+	return p.Position.Shards[shard].Sequence == "" && record.Made.Before(p.Since.Add(madeMargin))
 }
 
 var _ stream.Sink = (*Records)(nil)
@@ -25,7 +42,7 @@ type RecordsOptions struct {
 	API    stream.API
 	ARN    string
 	Schema item.Schema
-	// Position is where another reader of the stream has come to: stream.State. nil: where it is now, or with Oldest its oldest record.
+	// Position is where a Follower has come to, as it tells; nil: where the stream is now, or with Oldest its oldest record.
 	Position json.RawMessage
 	Oldest   bool
 	Clock    call.Clock
@@ -36,15 +53,14 @@ type RecordsOptions struct {
 
 // NewRecords lists the stream's shards.
 func NewRecords(ctx context.Context, o RecordsOptions) (*Records, error) {
+	r := &Records{told: o.Told}
 	positions := stream.NewPositions(o.Clock)
 	if o.Position != nil {
-		var state stream.State
-		if err := json.Unmarshal(o.Position, &state); err != nil {
+		if err := json.Unmarshal(o.Position, &r.place); err != nil {
 			return nil, fmt.Errorf("read position in the stream: %w", err)
 		}
-		positions.Resume(state)
+		positions.Resume(r.place.Position)
 	}
-	r := &Records{told: o.Told}
 	var err error
 	r.follower, err = stream.New(ctx, stream.Options{
 		API: o.API, ARN: o.ARN, Schema: o.Schema, Sink: r, Positions: positions, Latest: !o.Oldest, Opened: o.Opened,
@@ -103,12 +119,15 @@ func (r *Records) RunFor(ctx context.Context, length time.Duration) error {
 const readPatience = time.Minute
 
 // Apply hands the records on.
-func (r *Records) Apply(ctx context.Context, _ string, records []stream.Record, _ bool) (int, error) {
+func (r *Records) Apply(ctx context.Context, shard string, records []stream.Record, _ bool) (int, error) {
 	for i, record := range records {
-		if record.Expired {
+		if record.Expired || r.place.isRead(shard, record) {
 			continue
 		}
 		if err := r.told(ctx, record); err != nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.broken = true
 			return i, err
 		}
 	}
@@ -128,4 +147,8 @@ func (r *Records) Confirm(context.Context) error { return nil }
 func (r *Records) Busy() bool { return false }
 
 // IsFinal tells that no other try makes up for an error of whoever is told.
-func (r *Records) IsFinal(error) bool { return true }
+func (r *Records) IsFinal(error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.broken
+}

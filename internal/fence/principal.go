@@ -1,16 +1,11 @@
 package fence
 
 import (
-	"context"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"reseal/internal/refuse"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 // principalPattern is the ARN of a role or user (IAM user guide, "IAM ARNs"). One with a wildcard would let through, or stop, whom nobody
@@ -48,21 +43,4 @@ func Among(caller string, principals []string) bool {
 		prefix, name := "arn:"+role[1]+":iam::"+role[2]+":role/", one[strings.LastIndex(one, "/")+1:]
 		return strings.HasPrefix(one, prefix) && name == role[3]
 	})
-}
-
-// STS is what tells who the caller is; *sts.Client has it. Nobody needs a permission for it.
-type STS interface {
-	GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput, ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error)
-}
-
-// Caller returns the ARN of the caller.
-func Caller(ctx context.Context, api STS) (string, error) {
-	out, err := api.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return "", fmt.Errorf("get caller identity: %w", err)
-	}
-	if aws.ToString(out.Arn) == "" {
-		return "", fmt.Errorf("get caller identity: the answer has no ARN")
-	}
-	return *out.Arn, nil
 }

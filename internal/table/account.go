@@ -18,9 +18,32 @@ func (h *Handle) Account(ctx context.Context) (string, error) {
 	return h.Caller(ctx)
 }
 
-// Caller is the account whose credentials the side has. STS tells everybody who he is, whatever he is allowed to do (API reference,
-// GetCallerIdentity).
+// Caller is the account whose credentials the side has.
 func (h *Handle) Caller(ctx context.Context) (string, error) {
+	out, err := h.identity(ctx)
+	if err != nil {
+		return "", err
+	}
+	if aws.ToString(out.Account) == "" {
+		return "", errors.New("ask whose credentials these are: the answer has no account")
+	}
+	return *out.Account, nil
+}
+
+// CallerARN is the ARN of the user, or of the role's session, whose credentials the side has.
+func (h *Handle) CallerARN(ctx context.Context) (string, error) {
+	out, err := h.identity(ctx)
+	if err != nil {
+		return "", err
+	}
+	if aws.ToString(out.Arn) == "" {
+		return "", errors.New("ask whose credentials these are: the answer has no ARN")
+	}
+	return *out.Arn, nil
+}
+
+// identity asks STS, which tells everybody who he is, whatever he is allowed to do (API reference, GetCallerIdentity).
+func (h *Handle) identity(ctx context.Context) (*sts.GetCallerIdentityOutput, error) {
 	const patience = 15 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -31,12 +54,9 @@ func (h *Handle) Caller(ctx context.Context) (string, error) {
 	})
 	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return "", fmt.Errorf("ask whose credentials these are: %s", oneLine(err))
+		return nil, fmt.Errorf("ask whose credentials these are: %s", oneLine(err))
 	}
-	if aws.ToString(out.Account) == "" {
-		return "", errors.New("ask whose credentials these are: the answer has no account")
-	}
-	return *out.Account, nil
+	return out, nil
 }
 
 // SameCaller tells whether both sides have the credentials of one caller.

@@ -42,3 +42,11 @@ func ParseRef(flag, s string) (Ref, error) {
 	}
 	return Ref{Region: parts[1], Account: parts[2], Name: parts[3], ARN: s}, nil
 }
+
+// FileName is a table's name, of a name or an ARN, for a file's name. What no table's name can hold is replaced: the file must be in the
+// working folder even if nobody has looked at the name yet.
+func FileName(ref string) string {
+	return unnamable.ReplaceAllString(ref[strings.LastIndex(ref, "/")+1:], "_")
+}
+
+var unnamable = regexp.MustCompile(`[^a-zA-Z0-9_.-]`)

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"reseal/internal/cutover"
+	"reseal/internal/refuse"
+	"reseal/internal/table"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The ways to refuse writes to the source.
+const (
+	fencePolicy  = "policy"
+	fenceCommand = "command"
+	fenceNone    = "none"
+)
+
+// cutoverFlags are what the command is asked for.
+type cutoverFlags struct {
+	job
+
+	fence, fenceCommand, unfenceCommand string
+	fenceExcept                         listFlag
+	denyReads                           bool
+	maxFence, quiet, hold, watch        time.Duration
+	replicators                         listFlag
+	stopCommand, onReady                string
+	keepBack                            bool
+	postpone, at, state                 string
+	dryRun, abort, finish               bool
+
+	eventual     bool
+	checkpoint   string
+	segments     int
+	readUnits    unitsFlag
+	maxMemory    sizeFlag
+	strictExcept listFlag
+
+	atTime time.Time // of at
+}
+
+func cutoverCommand() *cobra.Command {
+	f := &cutoverFlags{maxMemory: sizeFlag(256 << 20)}
+	cmd := &cobra.Command{
+		Use:   "cutover --source S --target T",
+		Short: "Take the writers from the source to the target within seconds, with proof, or let them go on",
+		Long: `cutover compares both tables, follows the source's stream until they agree but for what changed just now, and then
+refuses writes to the source, by a statement in its resource policy that ends by itself after --max-fence. It proves
+that writes are refused, reads the stream to its end, stops the replicator by a statement in the target's policy, and
+looks again at every key that changed of late. If all agrees and time is left, it holds both statements for --hold, runs
+--on-ready, which has the writers go over, and closes the source for good. In any other case it takes both statements
+away, and the writers go on with the source: nothing is lost. The table's size doesn't matter to how long writers wait.
+
+It is one run's work, with its state in --state: after a kill, run the same command again. --abort puts everything back;
+--finish closes the source for good when --on-ready has failed and you have taken the writers over yourself.
+
+Commands are run by a shell, with RESEAL_SOURCE, RESEAL_TARGET, RESEAL_STATE and RESEAL_STEP in the environment.
+--on-ready may be run more than once.
+
+Exit status: 0 the writers are on the target; 1 they stay on the source; 2 refused, nothing was fenced; 3 somebody has
+to decide, or a write came to the source after the fence; 130 interrupted, the fence is lifted.`,
+		Example: `  reseal cutover --source cities --target cities-encrypted --dry-run
+  reseal cutover --source cities --target cities-encrypted --on-ready ./switch.sh
+  reseal cutover --source cities --target cities-encrypted --keep-back --on-ready ./switch.sh --at 2026-12-01T03:00:00Z
+  reseal cutover --source cities --target cities-encrypted --fence command --fence-command ./readonly.sh \
+    --unfence-command ./readwrite.sh --replicator-stop-command 'kill $(cat tailer.pid)' --on-ready ./switch.sh
+  reseal cutover --source cities --target cities-encrypted --abort`,
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd) }
+	f.addTo(cmd, f.define)
+	return cmd
+}
+
+func (f *cutoverFlags) define(flags *pflag.FlagSet) {
+	choice(flags, &f.fence, "fence", "how to refuse writes to the source: by its resource policy, by your own command, or\nnot at all, since the writers have stopped", fencePolicy, fenceCommand, fenceNone)
+	text(flags, &f.fenceCommand, "fence-command", "command", "refuses writes, with --fence command")
+	text(flags, &f.unfenceCommand, "unfence-command", "command", "lets them through again")
+	flags.Var(&f.fenceExcept, "fence-except", "ARN of a role or user that the fence lets through (can be given again)")
+	flags.BoolVar(&f.denyReads, "deny-reads", false, "refuse reads of the source, too, once the writers are on the target")
+	flags.DurationVar(&f.maxFence, "max-fence", time.Minute, "refuse writes for so long at the most, without a verdict")
+	flags.DurationVar(&f.quiet, "quiet", 5*time.Second, "how long nothing may come until that counts as the end: longer than a record, a policy\nor a request that was let through may take")
+	flags.DurationVar(&f.hold, "hold", time.Hour, "refuse writes for so long after the verdict, until the source is closed for good")
+	flags.Var(&f.replicators, "replicator-arn", "ARN of the role or user of a replicator that is no Lambda of the stack's (can be\ngiven again)")
+	text(flags, &f.stopCommand, "replicator-stop-command", "command", "ends the replicator")
+	flags.BoolVar(&f.keepBack, "keep-back", false, "see to it that the target has a stream: it tells what the target got if --on-ready\nfails, and the way back needs it")
+	text(flags, &f.postpone, "postpone", "file", "don't fence while this file exists")
+	text(flags, &f.at, "at", "time", "don't fence before, such as 2026-12-01T03:00:00Z")
+	text(flags, &f.onReady, "on-ready", "command", "has the writers go over to the target")
+	text(flags, &f.state, "state", "file", "where to keep the state (default: ./reseal-cutover-SOURCE-to-TARGET.json)")
+	flags.DurationVar(&f.watch, "watch", 10*time.Minute, "watch the source's stream for so long, for writes that should not be there")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "check everything and print the plan, with the statements; change nothing")
+	flags.BoolVar(&f.abort, "abort", false, "put everything back, and tell what the target got since the verdict")
+	flags.BoolVar(&f.finish, "finish", false, "go on as if --on-ready had succeeded")
+	flags.BoolVar(&f.eventual, "eventual", false, "scan with eventually consistent reads, at half the units: see verify --consistent")
+	text(flags, &f.checkpoint, "checkpoint", "file", "that of a verify --follow, to go on from without new scans")
+	flags.IntVar(&f.segments, "segments", 16, "segments of the parallel Scan of each table, 1 to 1,000,000")
+	flags.Var(&f.readUnits, "read-units", "most read units a second from each table (default: 80 % of what is provisioned)")
+	flags.Var(&f.maxMemory, "max-memory", "memory for what is compared; more of it goes to files in TMPDIR")
+	flags.Var(&f.strictExcept, "strict-except", "lines of the tables' configuration that may differ, such as tags")
+}
+
+// check refuses what doesn't go together.
+func (f *cutoverFlags) check() error {
+	isCommand := f.fence == fenceCommand
+	switch {
+	case isCommand && (f.fenceCommand == "" || f.unfenceCommand == ""):
+		return refuse.New("give both", "--fence command needs --fence-command and --unfence-command")
+	case !isCommand && (f.fenceCommand != "" || f.unfenceCommand != ""):
+		return refuse.New("add --fence command", "--fence-command and --unfence-command are of --fence command")
+	case f.fence != fencePolicy && (len(f.fenceExcept) > 0 || f.denyReads):
+		return refuse.New("leave them out, or use --fence policy", "--fence-except and --deny-reads are of --fence policy")
+	case f.abort && f.finish || f.dryRun && (f.abort || f.finish):
+		return refuse.New("leave the others out", "only one of --dry-run, --abort and --finish can be done")
+	case f.quiet <= 0 || f.maxFence <= 0 || f.hold <= 0 || f.watch < 0:
+		return refuse.New("give durations above 0, such as 10s", "--quiet is %s, --max-fence %s, --hold %s, --watch %s", f.quiet, f.maxFence, f.hold, f.watch)
+	case f.hold <= f.maxFence:
+		return refuse.New("give a longer --hold, or leave it out", "--hold (%s) is not longer than --max-fence (%s)", f.hold, f.maxFence)
+	}
+	if least := f.least(); f.maxFence < least {
+		return refuse.New(fmt.Sprintf("give --max-fence %s or more, or a shorter --quiet", least), "--max-fence (%s) is too short for a proof", f.maxFence)
+	}
+	if f.at != "" {
+		at, err := time.Parse(time.RFC3339, f.at)
+		if err != nil {
+			return refuse.Because(err, "give a time such as 2026-12-01T03:00:00Z", "--at %q is not understood", f.at)
+		}
+		f.atTime = at
+	}
+	return f.checkPrincipals()
+}
+
+// least is how long the proof takes at the least: three times quiet, a request's lifetime if the replicator is ended by a command, and a
+// third that has to be left.
+func (f *cutoverFlags) least() time.Duration {
+	needs := 3*f.quiet + 2*time.Second
+	if f.stopsByCommand() {
+		needs += requestLifetime
+	}
+	return (needs * 3 / 2).Round(time.Second)
+}
+
+func (f *cutoverFlags) stopsByCommand() bool { return f.stopCommand != "" && len(f.replicators) == 0 }
+
+// stopsBy is how the replicator is stopped.
+func (f *cutoverFlags) stopsBy() string {
+	if f.stopsByCommand() {
+		return fenceCommand
+	}
+	return fencePolicy
+}
+
+// statePath is where the state is kept, if nobody says.
+func (f *cutoverFlags) statePath() string {
+	return cmp.Or(f.state, "reseal-cutover-"+table.FileName(f.source.Table)+"-to-"+table.FileName(f.target.Table)+".json")
+}
+
+func (f *cutoverFlags) run(cmd *cobra.Command) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	source, target, err := f.open(cmd.Context())
+	if err != nil {
+		return err
+	}
+	store, err := cutover.OpenStore(f.statePath())
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	c := &cutting{flags: f, cmd: cmd, source: source, target: target, store: store}
+	c.progress = f.progressSaying(cmd, "reseal: stopping; the fence is taken away if it is there; again to stop at once, and it ends by itself")
+	defer c.progress.finish()
+	if err := c.open(cmd.Context()); err != nil {
+		return err
+	}
+	result, err := c.cut(cmd.Context())
+	c.progress.finish()
+	if refuse.Is(err) || errors.Is(err, errPlanned) {
+		return nilIf(err, errPlanned)
+	}
+	result.Source, result.Target = source.Given, target.Given
+	return errors.Join(f.print(cmd, result, func(out io.Writer) error { return printCutover(out, result) }), notOver(result, err))
+}
+
+// errPlanned ends a --dry-run, which has printed its plan.
+var errPlanned = errors.New("planned")
+
+func nilIf(err, target error) error {
+	if errors.Is(err, target) {
+		return nil
+	}
+	return err
+}
+
+// notOver is the error that stands for the exit status.
+func notOver(result cutover.Result, err error) error {
+	if err != nil && onlyCanceled(err) {
+		return &stopped{err: err, done: string(result.Fence) + " fence"}
+	}
+	return err
+}
+
+// cut does what was asked for.
+func (c *cutting) cut(ctx context.Context) (cutover.Result, error) {
+	options, err := c.options(ctx)
+	if err != nil {
+		return cutover.Result{}, err
+	}
+	switch f := c.flags; {
+	case f.dryRun:
+		if err := c.preflight(ctx); err != nil {
+			return cutover.Result{}, err
+		}
+		return cutover.Result{}, c.printPlan()
+	case f.abort:
+		if !c.found {
+			return cutover.Result{}, refuse.New("give the --state of the run", "there is no cutover to be put back, by the state file %s", c.store.Path())
+		}
+		return cutover.Abort(ctx, options)
+	case f.finish:
+		if !c.found || !c.state.Ready {
+			return cutover.Result{}, refuse.New("run it without --finish", "no cutover has come to its verdict, by the state file %s", c.store.Path())
+		}
+		return cutover.Finish(ctx, options)
+	}
+	return cutover.Run(ctx, options)
+}
+
+// newRun returns the ID of a run: letters and digits, as a statement's Sid has to be.
+func newRun() (string, error) {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return "", fmt.Errorf("draw ID: %w", err)
+	}
+	return hex.EncodeToString(random[:]), nil
+}
+
+// load takes the state of a run before, if it is of these tables.
+func (c *cutting) load(pair table.Pair) error {
+	state, found, err := c.store.Load()
+	if err != nil {
+		return err
+	}
+	if c.found = found; !found {
+		state = cutover.State{Source: pair.Source.Identity(), Target: pair.Target.Identity(), Stream: pair.Source.StreamARN()}
+		if state.Run, err = newRun(); err != nil {
+			return err
+		}
+	}
+	if state.Source != pair.Source.Identity() || state.Target != pair.Target.Identity() {
+		return refuse.New("give another --state, or delete it if nothing of it is in their resource policies",
+			"the state file %s is of a cutover from %s to %s", c.store.Path(), state.Source, state.Target)
+	}
+	how, stop := c.flags.fence, c.flags.stopsBy()
+	if found && state.IsUnderWay() && !c.flags.abort && (state.FenceBy != how || (!state.Ready && state.StopBy != stop)) {
+		return refuse.New("give the same flags, or --abort first", "the run before fenced by %s and stopped the replicator by %s", state.FenceBy, state.StopBy)
+	}
+	if !state.IsUnderWay() {
+		state.Stream, state.FenceBy, state.StopBy = pair.Source.StreamARN(), how, stop
+	}
+	c.state, c.pair = state, pair
+	return nil
+}
+
+// postponed tells whether it is to be waited.
+func (f *cutoverFlags) postponed() bool {
+	if f.postpone != "" {
+		if _, err := os.Stat(f.postpone); err == nil || !errors.Is(err, os.ErrNotExist) {
+			return true
+		}
+	}
+	return time.Now().Before(f.atTime)
+}
