@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
+
+	"reseal/internal/call"
 )
 
 // Gate refuses writes to a table, for a time or for good.
@@ -153,6 +155,10 @@ func (r *run) goOn(ctx context.Context) error {
 	case s.IsUnderWay():
 		r.tell(StepBack, "an earlier run has left the fence: it is taken away first")
 		if err := r.open(ctx, "a run before was stopped"); err != nil {
+			return err
+		}
+		// Policies take effect late: without a pause writers would not get through before the next fence.
+		if err := call.Sleep(ctx, 2*max(r.options.Quiet, s.Propagation)); err != nil {
 			return err
 		}
 	}
