@@ -428,7 +428,7 @@ func (f *follower) finish(result *Result) {
 func (f *follower) progress() *FollowProgress {
 	s, through := f.set.Status(), f.readUpTo()
 	p := &FollowProgress{
-		Open: s.Open, OldestOpen: s.OldestOpen, Differing: s.Differing, LookedAt: s.LookedAt, Records: s.Records,
+		Open: s.Open, OldestOpen: s.OldestOpen, Suspect: s.Suspect, Differing: s.Differing, LookedAt: s.LookedAt, Records: s.Records,
 		CaughtUp: f.isCaughtUp(s), StreamThrottled: f.tail.Throttled(), Failure: f.tail.Failure(), Opened: f.since.Load() != nil,
 	}
 	if !through.IsZero() {

@@ -73,6 +73,7 @@ type FollowProgress struct {
 	Scanned         bool // both tables
 	Open            int64
 	OldestOpen      time.Duration
+	Suspect         int64 // of the open keys, those that may be differences: found by the scans, or seen to differ for ten seconds
 	Differing       int64 // differences that were told, and are there
 	LookedAt        int64
 	Records         int64

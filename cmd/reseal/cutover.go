@@ -140,12 +140,17 @@ func (f *cutoverFlags) check() error {
 	return f.checkPrincipals()
 }
 
-// least is how long the proof takes at the least: three times quiet, a request's lifetime if the replicator is ended by a command, and a
-// third that has to be left.
+// least is how long the proof takes at the least: quiet for the stream and for each policy, a request's lifetime if the replicator is ended
+// by a command, and a third that has to be left.
 func (f *cutoverFlags) least() time.Duration {
-	needs := 3*f.quiet + 2*time.Second
+	needs := f.quiet + 2*time.Second
+	if f.fence == fencePolicy {
+		needs += f.quiet
+	}
 	if f.stopsByCommand() {
 		needs += requestLifetime
+	} else {
+		needs += f.quiet
 	}
 	return (needs * 3 / 2).Round(time.Second)
 }

@@ -103,7 +103,7 @@ func (f *comparison) Followed() (cutover.Followed, error) {
 	s := f.live.Status()
 	records, newest := f.live.Records()
 	return cutover.Followed{
-		Scanned: s.Scanned, CaughtUp: s.CaughtUp, Open: s.Open, Oldest: s.OldestOpen, Differing: s.Differing,
+		Scanned: s.Scanned, CaughtUp: s.CaughtUp, Open: s.Open, Oldest: s.OldestOpen, Suspect: s.Suspect, Differing: s.Differing,
 		Records: records, Newest: newest, ReadThrough: f.live.ReadThrough(),
 	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"time"
 
 	"reseal/internal/call"
@@ -194,6 +195,9 @@ func (c *cutting) sayStopped(context.Context) error {
 	return nil
 }
 
+// awsStream is a stream's ARN in a Region as AWS names them.
+var awsStream = regexp.MustCompile(`^arn:aws[a-z-]*:dynamodb:[a-z]{2,4}(-[a-z]+)+-[0-9]:[0-9]{12}:table/`)
+
 // findReplicators notes who writes to the target for the replication: the Lambdas that AWS Lambda tells of, and who was named.
 func (c *cutting) findReplicators(ctx context.Context) error {
 	if c.pair.Source.StreamARN() == "" {
@@ -203,6 +207,10 @@ func (c *cutting) findReplicators(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	named := len(c.flags.replicators) > 0 || c.flags.stopCommand != ""
+	if c.source.LocalEndpoint() != nil && !awsStream.MatchString(c.state.Stream) {
+		c.state.Replicators = append([]string{}, c.flags.replicators...)
+		return nil // the local engine's streams are none that Lambda could read
+	}
 	mappings, others, err := cutover.Mappings(ctx, c.lambda, c.state.Stream, c.pair.Target)
 	switch {
 	case err == nil:

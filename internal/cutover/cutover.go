@@ -48,6 +48,7 @@ type Followed struct {
 	CaughtUp    bool // each key that changed is known to agree, or its last record is young
 	Open        int64
 	Oldest      time.Duration // since the last record of the oldest open key was read
+	Suspect     int64         // of the open keys, those that may be differences
 	Differing   int64         // keys of which it is certain that they differ
 	Records     int64         // of the stream, but for removals by time to live
 	Newest      time.Time     // when the newest of them was made, by the service's clock

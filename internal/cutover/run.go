@@ -38,10 +38,10 @@ func (r *run) step(step Step, what string) error {
 	r.ended()
 	r.state.Step = step
 	r.state.Steps = append(r.state.Steps, StepTime{Step: step, Began: instant(time.Now())})
-	r.tell(step, what)
 	if step == StepPreflight {
-		return nil // what is refused leaves nothing behind
+		return nil // what is refused leaves nothing behind, and is one line
 	}
+	r.tell(step, what)
 	return r.save()
 }
 
@@ -81,7 +81,7 @@ func (r *run) follow(ctx context.Context) (Follower, error) {
 				}
 			}
 			postponed = true
-		case f.Scanned && f.CaughtUp && f.Open <= r.options.mostOpen():
+		case f.Scanned && f.CaughtUp && f.Suspect == 0 && f.Open <= r.options.mostOpen():
 			return follower, nil
 		}
 		if err := call.Sleep(ctx, pollInterval); err != nil {

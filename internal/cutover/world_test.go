@@ -488,6 +488,8 @@ func (f *follower) run() {
 }
 
 func (f *follower) Followed() (Followed, error) {
+	f.world.mu.Lock() // always before the other
+	defer f.world.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
@@ -502,8 +504,6 @@ func (f *follower) Followed() (Followed, error) {
 		out.Records += int64(s.records)
 	}
 	out.CaughtUp = out.Oldest < 40*time.Second && !f.through.IsZero()
-	f.world.mu.Lock()
-	defer f.world.mu.Unlock()
 	if f.read > 0 {
 		out.Newest = f.world.records[f.read-1].made.Truncate(time.Second)
 	}

@@ -197,15 +197,21 @@ type Status struct {
 	Records    int64         // that were followed
 	LookedAt   int64         // keys that were looked at, each time that they were
 	Looks      int64         // requests of Look
-	Differing  int64         // differences that were told and are not mended
-	Found      int64         // differences, in all
-	Mended     int64         // of them, those that agreed later; Repaired are among them
+	// Suspect are those of the open keys that may be differences: the scans found them to differ, and no look has seen them agree, or looks
+	// have seen them differ for SuspectAfter. What is in files counts as such.
+	Suspect    int64
+	Differing  int64 // differences that were told and are not mended
+	Found      int64 // differences, in all
+	Mended     int64 // of them, those that agreed later; Repaired are among them
 	Repaired   int64
 	Settled    int64     // candidates of the scans that agreed
 	LastRecord time.Time // when the last one was seen; zero: none was
 	// Overdue tells that an open key's last record was seen longer ago than the lifetime and ten seconds.
 	Overdue bool
 }
+
+// SuspectAfter is how long a replication that is up to date may take at the most, so to say: a key that differs for longer is a suspect.
+const SuspectAfter = 10 * time.Second
 
 // OverdueAfter is how much longer than the lifetime a key may be open before the set is not caught up.
 const OverdueAfter = 10 * time.Second
@@ -228,11 +234,14 @@ func (s *Set) Status() Status {
 		if !e.is(declared) {
 			st.Open++
 			note(e.seen)
+			if e.is(candidate) || e.differs != nil && now.since(e.differs.first) > SuspectAfter {
+				st.Suspect++
+			}
 		}
 	}
 	for _, f := range s.files {
 		if open := f.left - f.declared; open > 0 {
-			st.Open += open
+			st.Open, st.Suspect = st.Open+open, st.Suspect+open
 			note(f.oldest())
 		}
 	}

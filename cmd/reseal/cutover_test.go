@@ -1,0 +1,314 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"reseal/internal/test/testkit"
+)
+
+const (
+	operatorARN   = "arn:aws:sts::123456789012:assumed-role/operator/session"
+	replicatorARN = "arn:aws:iam::123456789012:role/path/replicator"
+	writerARN     = "arn:aws:iam::123456789012:role/application"
+)
+
+// cutting is a migration that has come to its cutover: seeded, with a replicator of a user of its own and an application that writes.
+type migration struct {
+	*tables
+	policies    *testkit.Policies
+	url         string // of the operator's and everybody's proxy of both tables
+	application *testkit.Application
+	replicator  *process
+	folder      string
+}
+
+// newMigration seeds so many items, and begins to replicate and to write.
+func newMigration(t *testing.T, items int, rate float64) *migration {
+	t.Helper()
+	m := &migration{tables: newTables(t, items), folder: t.TempDir()}
+	m.policies = testkit.NewPolicies(t, map[string]string{"OPERATOR": operatorARN, "REPLICATOR": replicatorARN, "WRITER": writerARN})
+	m.sourceProxy = m.policies.Proxy(testkit.Engine(t), nil)
+	m.targetProxy = m.policies.Proxy(testkit.Engine(t), nil)
+	m.startReplicator()
+	m.run("seed").want(0)
+	writer := testkit.ClientAs(m.sourceProxy.URL, "WRITER")
+	onTarget := testkit.ClientAs(m.targetProxy.URL, "WRITER")
+	m.application = testkit.StartApplication(t, writer, onTarget, m.source, m.target, 5, 100, rate)
+	return m
+}
+
+func (m *migration) startReplicator() {
+	m.replicator = start(m.t, command{args: m.args("replicate", "--no-progress", "--give-up", "5m"), env: []string{"AWS_ACCESS_KEY_ID=REPLICATOR"}})
+}
+
+// cut starts a cutover with usual flags and others.
+func (m *migration) cut(more ...string) *process {
+	return start(m.t, command{
+		folder: m.folder, env: []string{"AWS_ACCESS_KEY_ID=OPERATOR"},
+		args: m.args("cutover", append([]string{"--quiet", "3s", "--watch", "5s", "--replicator-arn", replicatorARN, "--output", "json"}, more...)...),
+	})
+}
+
+// hook is a command for --on-ready that has the application go over.
+func (m *migration) hook() string {
+	m.t.Helper()
+	ready, over := filepath.Join(m.folder, "ready"), filepath.Join(m.folder, "over")
+	ended := make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			if _, err := os.Stat(ready); err == nil {
+				m.application.GoOver()
+				if err := os.WriteFile(over, nil, 0o600); err != nil {
+					m.t.Error(err)
+				}
+				return
+			}
+		}
+	}()
+	m.t.Cleanup(func() { close(stop); <-ended })
+	return "echo going over >&2; touch " + ready + "; while [ ! -e " + over + " ]; do sleep 0.02; done"
+}
+
+// lostNothing ends the application.
+func (m *migration) lostNothing() {
+	m.t.Helper()
+	if err := m.application.Stop(); err != nil {
+		m.t.Error(err)
+	}
+	for _, one := range m.application.Lost(m.t, m.db) {
+		m.t.Error("lost: " + one)
+	}
+}
+
+// cleared expects no statement of reseal's in either policy.
+func (m *migration) cleared() {
+	m.t.Helper()
+	for _, table := range []string{m.source, m.target} {
+		if text := m.policies.Text(table); strings.Contains(text, "Reseal") {
+			m.t.Errorf("the policy of %s has %s", table, text)
+		}
+	}
+}
+
+// A live application goes over: it waits for seconds, and nothing that was acknowledged is lost. The source stays closed, and the replicator's
+// writes are refused.
+func TestCutover(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	m := newMigration(t, 15_000, 150)
+	m.policies.Late(2*time.Second, time.Second)
+	o := m.cut("--on-ready", m.hook()).await().want(0)
+	got := o.object()
+	has(t, got, map[string]any{"verdict": "go", "ready": true, "fence": "permanent", "stragglers": 0.0, "why": ""})
+	m.lostNothing()
+	waited, told := m.application.Waited(), got["writes_refused_seconds"].(float64)
+	if waited < 3*time.Second || waited > 15*time.Second || told < waited.Seconds()-0.5 || told > 17 {
+		t.Errorf("the application waited %s, and %.2f s are told", waited, told)
+	}
+	t.Logf("waited %s, told %.2f s, relooked %v", waited, told, got["relooked"])
+	for _, want := range []string{"ResealFence", "going over"} {
+		if !strings.Contains(o.stderr+m.policies.Text(m.source), want) {
+			t.Errorf("no %q in %s, policy %s", want, o, m.policies.Text(m.source))
+		}
+	}
+	if text := m.policies.Text(m.target); !strings.Contains(text, replicatorARN) || strings.Contains(text, "operator") || strings.Contains(text, "DateLessThan") {
+		t.Errorf("the target's policy is %s", text)
+	}
+	m.cut().await().want(0) // it is done, and says so again
+}
+
+// What keeps a cutover from being proven has everything put back, and the application goes on.
+func TestCutoverGoesBack(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	for name, spoil := range map[string]func(m *migration) []string{
+		"a writer outside IAM": func(m *migration) []string {
+			m.policies.Outside("WRITER")
+			return []string{"--max-fence", "30s"}
+		},
+		"a policy that takes effect too late": func(m *migration) []string {
+			m.policies.Late(time.Hour, 0)
+			return []string{"--max-fence", "20s"}
+		},
+		"a replication that stands still": func(m *migration) []string {
+			m.replicator.signal(syscall.SIGSTOP)
+			m.t.Cleanup(func() { m.replicator.signal(syscall.SIGCONT) })
+			return []string{"--max-fence", "20s"}
+		},
+		"a hook that fails, with nothing written": func(m *migration) []string {
+			return []string{"--keep-back", "--on-ready", "exit 7"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMigration(t, 100, 50)
+			other := `{"Version":"2012-10-17","Statement":{"Sid":"Mine","Effect":"Allow","Principal":"*","Action":"dynamodb:GetItem","Resource":"*"}}`
+			m.policies.Put(m.source, other)
+			o := m.cut(spoil(m)...).await().want(1)
+			has(t, o.object(), map[string]any{"verdict": "back", "fence": "lifted"})
+			m.cleared()
+			if text := m.policies.Text(m.source); !strings.Contains(text, `"Mine"`) {
+				t.Errorf("what others had in the policy is gone: %s", text)
+			}
+			m.lostNothing()
+		})
+	}
+}
+
+// A difference ends it before anything is fenced.
+func TestCutoverFindsADifference(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, 100, 10)
+	testkit.Delete(t, m.db, m.target, testkit.Item("id", "item-00000"))
+	o := m.cut().await().want(1)
+	has(t, o.object(), map[string]any{"verdict": "back", "fence": "none", "ready": false})
+	if m.policies.Denied("WRITER") > 0 {
+		t.Error("a writer was denied")
+	}
+}
+
+// A hook that fails when the target has been written to leaves the fence for somebody to decide.
+func TestCutoverIsHeld(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	m := newMigration(t, 100, 50)
+	// One writer goes over, and then the hook fails.
+	p := m.cut("--keep-back", "--on-ready", m.hook()+"; sleep 2; exit 1")
+	o := p.await().want(3)
+	has(t, o.object(), map[string]any{"verdict": "held", "fence": "held", "ready": true})
+	if text := m.policies.Text(m.source); !strings.Contains(text, "ResealFence") {
+		t.Errorf("the fence is gone: %s", text)
+	}
+	o = m.cut("--finish").await().want(0)
+	has(t, o.object(), map[string]any{"verdict": "go", "fence": "permanent"})
+	m.lostNothing()
+}
+
+// A cutover that is killed leaves a fence that ends by itself, and the next run takes it away and goes on.
+func TestCutoverKilled(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	for _, step := range []string{"fence", "prove", "drain", "stop", "ready", "hook", "permanent", "watch"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			m := newMigration(t, 100, 50)
+			hook := m.hook()
+			p := m.cut("--on-ready", hook)
+			p.reach(step, p.err.seen(" "+step+": "))
+			p.signal(syscall.SIGKILL)
+			p.await()
+			has(t, m.cut("--on-ready", hook).await().want(0).object(), map[string]any{"verdict": "go", "fence": "permanent", "stragglers": 0.0})
+			m.lostNothing()
+		})
+	}
+}
+
+// Two cutovers at once: on this machine by the state file, and elsewhere by the statement in the policy.
+func TestTwoCutovers(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, 10, 10)
+	postponed := filepath.Join(m.folder, "postponed")
+	if err := os.WriteFile(postponed, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := m.cut("--postpone", postponed)
+	p.reach("it waits", p.err.seen("waiting, as asked for"))
+	m.cut().await().want(2).says("another cutover uses the state file")
+	p.signal(syscall.SIGTERM)
+	p.await().want(exitInterrupted)
+	m.policies.Put(m.source, `{"Version":"2012-10-17","Statement":[{"Sid":"ResealFenceother","Effect":"Deny","Principal":"*","Action":"dynamodb:PutItem","Resource":"*","Condition":{"ArnLike":{"aws:PrincipalArn":"x"}}}]}`)
+	m.cut().await().want(2).says("another cutover may be under way", "ResealFenceother", "--abort")
+}
+
+// --abort puts everything back after a kill.
+func TestCutoverAborted(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	m := newMigration(t, 100, 50)
+	m.cut("--abort").await().want(2).says("there is no cutover")
+	p := m.cut()
+	p.reach("drain", p.err.seen(" drain: "))
+	p.signal(syscall.SIGKILL)
+	p.await()
+	has(t, m.cut("--abort").await().want(0).object(), map[string]any{"verdict": "aborted", "fence": "lifted"})
+	m.cleared()
+	m.lostNothing()
+}
+
+// An engine without policies is refused by name, and served by commands: the writers are refused by the application's own switch.
+func TestCutoverByCommand(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	ts := newTables(t, 100)
+	m := &migration{tables: ts, folder: t.TempDir()}
+	m.startReplicator()
+	m.run("seed").want(0)
+	m.application = testkit.StartApplication(t, ts.db, ts.db, m.source, m.target, 2, 20, 20)
+	if testkit.EngineName() == testkit.Dynoxide {
+		o := reseal(t, m.args("cutover", "--replicator-stop-command", "true")...)
+		o.want(2).says("knows no resource policies", "--fence command", "GetResourcePolicy")
+	}
+	// The application has no switch of its own here: it is stopped, which the stream shows.
+	if err := m.application.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := filepath.Join(m.folder, "stopped")
+	p := start(t, command{folder: m.folder, args: m.args(
+		"cutover", "--fence", "command", "--fence-command", "echo $RESEAL_STEP $RESEAL_SOURCE >fenced", "--unfence-command", "echo unfenced >unfenced",
+		"--replicator-stop-command", "touch "+stopped+"; while [ -e "+stopped+" ]; do sleep 0.02; done",
+		"--on-ready", "echo $RESEAL_STATE >over", "--quiet", "2s", "--max-fence", "2m", "--watch", "1s", "--output", "json",
+	)})
+	p.reach("the replicator is stopped", p.err.seen(" stop: "))
+	m.replicator.signal(syscall.SIGTERM)
+	m.replicator.await()
+	for {
+		if err := os.Remove(stopped); err == nil {
+			break
+		}
+		select {
+		case <-p.ended:
+			t.Fatal(p.await())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	has(t, p.await().want(0).object(), map[string]any{"verdict": "go", "fence": "permanent"})
+	text, err := os.ReadFile(filepath.Join(m.folder, "fenced"))
+	if err != nil || string(text) != "fence "+m.source+"\n" {
+		t.Errorf("the fence's command saw %q (%v)", text, err)
+	}
+	m.lostNothing()
+}
+
+// The plan has the exact statements, and changes nothing.
+func TestCutoverPlan(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, 10, 10)
+	o := m.cut("--dry-run", "--fence-except", writerARN, "--deny-reads").await().want(0)
+	got := o.object()
+	has(t, got, map[string]any{"verdict": "plan"})
+	statements, _ := got["statements"].(map[string]any)
+	before, _ := statements["source, before the verdict"].(map[string]any)
+	if before["Effect"] != "Deny" || before["Condition"] == nil || len(statements) != 4 {
+		t.Errorf("the plan is %s", o)
+	}
+	m.cleared()
+	if o.exists("reseal-cutover-" + m.source + "-to-" + m.target + ".json") {
+		t.Error("it has left a state file")
+	}
+	m.cut("--fence-except", "arn:aws:iam::123456789012:role/operator").await().want(2).says("--fence-except lets", "run it as somebody else")
+	if err := m.application.Stop(); err != nil {
+		t.Error(err)
+	}
+}
