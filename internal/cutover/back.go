@@ -37,8 +37,8 @@ func (r *run) open(ctx context.Context, why string) error {
 	}
 	both.Wait()
 	err := errors.Join(lifted, stopped)
-	if r.state.Refused == 0 && !r.state.FencedAt.IsZero() {
-		r.state.Refused = time.Since(r.state.FencedAt).Seconds()
+	if r.state.Refused == 0 && !r.state.RefusedAt.IsZero() {
+		r.state.Refused = time.Since(r.state.RefusedAt).Seconds()
 	}
 	switch {
 	case err == nil:

@@ -14,8 +14,8 @@ type Gate interface {
 	// Close refuses writes for a term. It returns when the service has taken that, not when it has effect. Closing a closed gate only sets
 	// another term.
 	Close(ctx context.Context, term Term) error
-	// Prove returns when writes have been refused for a time quiet, without a break.
-	Prove(ctx context.Context, quiet time.Duration) error
+	// Prove returns when writes have been refused for a time quiet, without a break. It tells when one was refused first; zero: not known.
+	Prove(ctx context.Context, quiet time.Duration) (refused time.Time, err error)
 	// Open lets writes through, and returns when nothing of Close is left.
 	Open(ctx context.Context) error
 	// IsClosed tells whether it is, and until when: zero is for good.
@@ -104,7 +104,7 @@ type Result struct {
 	Ready          bool        `json:"ready"`
 	Fence          FenceState  `json:"fence"`
 	FenceUntil     string      `json:"fence_until"`            // RFC 3339, UTC, by AWS's clock; "": for good, or there is none
-	RefusedSeconds float64     `json:"writes_refused_seconds"` // from putting the fence until the writers were on the target, or it was lifted
+	RefusedSeconds float64     `json:"writes_refused_seconds"` // from the first refusal that was seen, or putting the fence, until the writers were on the target, or it was lifted
 	Relooked       int64       `json:"relooked"`               // keys that were looked at again when nothing could change them any more
 	Stragglers     int64       `json:"stragglers"`
 	StragglerList  []Straggler `json:"straggler_list"`

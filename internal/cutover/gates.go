@@ -42,9 +42,8 @@ func (g *PolicyGate) Close(ctx context.Context, term Term) error {
 }
 
 // Prove probes.
-func (g *PolicyGate) Prove(ctx context.Context, quiet time.Duration) error {
-	_, err := g.Probe.Prove(ctx, quiet)
-	return err
+func (g *PolicyGate) Prove(ctx context.Context, quiet time.Duration) (time.Time, error) {
+	return g.Probe.Prove(ctx, quiet)
 }
 
 // Open takes the statement out.
@@ -90,8 +89,8 @@ func (g *CommandGate) Close(ctx context.Context, _ Term) error {
 }
 
 // Prove can't: nothing is known of what the command does. That the stream is silent shows it.
-func (g *CommandGate) Prove(ctx context.Context, _ time.Duration) error {
-	return call.Sleep(ctx, g.Pause)
+func (g *CommandGate) Prove(ctx context.Context, _ time.Duration) (time.Time, error) {
+	return time.Time{}, call.Sleep(ctx, g.Pause)
 }
 
 // Open runs the other command, also if the first one failed: it may have done a part.

@@ -66,7 +66,7 @@ func (r *run) follow(ctx context.Context) (Follower, error) {
 		return nil, err
 	}
 	r.follower = follower
-	postponed := false
+	postponed, began, told := false, time.Now(), time.Now()
 	for {
 		f, err := follower.Followed()
 		switch {
@@ -80,14 +80,31 @@ func (r *run) follow(ctx context.Context) (Follower, error) {
 					return nil, r.endFollowing(err)
 				}
 			}
-			postponed = true
+			postponed, began = true, time.Now()
 		case f.Scanned && f.CaughtUp && f.Suspect == 0 && f.Open <= r.options.mostOpen():
 			return follower, nil
+		case time.Since(began) > followPatience:
+			return nil, r.endFollowing(fmt.Errorf("%w: for %s the replication has not kept up (%s); nothing was fenced", ErrBack, followPatience, f.behind()))
+		}
+		if time.Since(told) > tellInterval {
+			told = time.Now()
+			r.tell(StepFollow, "waiting for the replication: "+f.behind())
 		}
 		if err := call.Sleep(ctx, pollInterval); err != nil {
 			return nil, r.endFollowing(err)
 		}
 	}
+}
+
+const (
+	// followPatience is how long the replication may take to catch up once the tables are scanned. The scans' candidates take a minute.
+	followPatience = 10 * time.Minute
+	tellInterval   = 30 * time.Second
+)
+
+// behind says what keeps a cutover from being begun.
+func (f Followed) behind() string {
+	return fmt.Sprintf("%d keys open, of which %d may differ, the oldest for %s", f.Open, f.Suspect, f.Oldest.Round(time.Second))
 }
 
 // endFollowing ends the follower for a reason, which it returns.
@@ -161,7 +178,7 @@ func (r *run) prove(ctx context.Context, follower Follower) error {
 func (r *run) close(ctx context.Context, _ Follower) error {
 	r.closing = time.Now()
 	r.state.Until = r.options.now().Add(r.options.MaxFence).Truncate(time.Second)
-	r.state.Fence, r.state.FencedAt = FenceTemporary, r.closing.UTC()
+	r.state.Fence, r.state.RefusedAt = FenceTemporary, r.closing.UTC()
 	if err := r.step(StepFence, "refusing writes to the source until "+r.state.Until.UTC().Format(time.RFC3339)+" at the latest"); err != nil {
 		return err
 	}
@@ -175,8 +192,12 @@ func (r *run) proveClosed(ctx context.Context, _ Follower) error {
 	if err := r.step(StepProve, "probing whether writes are refused"); err != nil {
 		return err
 	}
-	if err := r.options.Source.Prove(ctx, r.options.Quiet); err != nil {
+	refused, err := r.options.Source.Prove(ctx, r.options.Quiet)
+	if err != nil {
 		return fmt.Errorf("prove the fence: %w", err)
+	}
+	if !refused.IsZero() {
+		r.state.RefusedAt = refused.UTC()
 	}
 	r.proven = time.Now()
 	r.state.Propagation = r.proven.Sub(r.closing)
@@ -252,7 +273,7 @@ func (r *run) stop(ctx context.Context, follower Follower) error {
 	if err := r.options.Target.Close(ctx, Term{Until: r.state.Until}); err != nil {
 		return fmt.Errorf("stop the replicator: %w", err)
 	}
-	if err := r.options.Target.Prove(ctx, r.options.Quiet); err != nil {
+	if _, err := r.options.Target.Prove(ctx, r.options.Quiet); err != nil {
 		return fmt.Errorf("prove that the replicator is stopped: %w", err)
 	}
 	looked, err := follower.Look(ctx, r.lookSince())
@@ -354,7 +375,7 @@ func (r *run) hook(ctx context.Context) error {
 	}
 	r.state.Hooked = true
 	if r.state.Refused == 0 {
-		r.state.Refused = time.Since(r.state.FencedAt).Seconds()
+		r.state.Refused = time.Since(r.state.RefusedAt).Seconds()
 	}
 	return r.save()
 }

@@ -91,7 +91,7 @@ type State struct {
 	Watched bool       `json:"watched"`
 	Verdict Verdict    `json:"verdict"`
 
-	FencedAt    time.Time     `json:"fenced_at"`   // when the fence was put, by this machine's clock
+	RefusedAt   time.Time     `json:"refused_at"`  // when a write was seen to be refused, or before that when the fence was put, by this machine's clock
 	ReadyAt     time.Time     `json:"ready_at"`    // likewise
 	Refused     float64       `json:"refused"`     // seconds in which writes were refused
 	Relooked    int64         `json:"relooked"`    // keys

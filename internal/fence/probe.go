@@ -92,8 +92,9 @@ const (
 	mostGap = time.Second
 )
 
-// Prove probes until all probes of a time quiet were denied, and tells when the first of those began. It goes on until then, or until ctx
-// ends: an error of a probe says nothing, and only lets the time begin anew if it lasts.
+// Prove probes until all probes of a time quiet were denied, and tells when the first denied one of all began: from then on some writers may
+// have been refused. It goes on until then, or until ctx ends: an error of a probe says nothing, and only lets the time begin anew if it
+// lasts.
 func (p Probe) Prove(ctx context.Context, quiet time.Duration) (denied time.Time, err error) {
 	var first, last time.Time // of the denials without a break
 	for {
@@ -101,11 +102,14 @@ func (p Probe) Prove(ctx context.Context, quiet time.Duration) (denied time.Time
 		refused, probing := p.Denied(ctx)
 		switch {
 		case probing == nil && refused:
+			if denied.IsZero() {
+				denied = began
+			}
 			if first.IsZero() || began.Sub(last) > mostGap {
 				first = began
 			}
 			if last = began; last.Sub(first) >= quiet {
-				return first, nil
+				return denied, nil
 			}
 		case probing == nil || errors.Is(probing, errWritten):
 			first = time.Time{}
