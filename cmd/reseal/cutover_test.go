@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +22,6 @@ const (
 type migration struct {
 	*tables
 	policies    *testkit.Policies
-	url         string // of the operator's and everybody's proxy of both tables
 	application *testkit.Application
 	replicator  *process
 	folder      string
@@ -317,5 +317,51 @@ func TestCutoverPlan(t *testing.T) {
 	m.cut("--fence-except", "arn:aws:iam::123456789012:role/operator").await().want(2).says("--fence-except lets", "run it as somebody else")
 	if err := m.application.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is denied to the operator is said with the action and what to do: before anything is fenced, or with everything put back.
+func TestCutoverDenied(t *testing.T) {
+	t.Parallel()
+	const message = "User: SECRET is not authorized to perform: dynamodb:%s on resource: arn:aws:dynamodb:us-east-1:123456789012:table/TABLE because no identity-based policy allows it"
+	for _, c := range []struct {
+		op       string
+		onTarget bool
+		status   int
+	}{
+		{"DescribeTable", false, 2},
+		{"DescribeTable", true, 2},
+		{"GetResourcePolicy", false, 2},
+		{"GetResourcePolicy", true, 2},
+		{"UpdateItem", false, 2},
+		{"UpdateItem", true, 2},
+		{"DescribeStream", false, 2},
+		{"Scan", false, 3},
+		{"Scan", true, 3},
+		{"PutResourcePolicy", false, 1},
+		{"PutResourcePolicy", true, 1},
+	} {
+		t.Run(fmt.Sprintf("%s on the target %t", c.op, c.onTarget), func(t *testing.T) {
+			t.Parallel()
+			ts := newTables(t, 3)
+			ts.run("seed").want(0)
+			policies := testkit.NewPolicies(t, map[string]string{"test": operatorARN})
+			ts.sourceProxy, ts.targetProxy = policies.Proxy(testkit.Engine(t), nil), policies.Proxy(testkit.Engine(t), nil)
+			denying := ts.sourceProxy
+			if c.onTarget {
+				denying = ts.targetProxy
+			}
+			policies.Deny(denying, c.op, fmt.Sprintf(message, c.op))
+			o := ts.run("cutover", "--quiet", "1s", "--max-fence", "20s", "--watch", "0s", "--no-progress", "--replicator-arn", replicatorARN)
+			o.want(c.status)
+			if !strings.Contains(o.stderr, "dynamodb:"+c.op) && !strings.Contains(o.stderr, c.op+":") || strings.Contains(o.stderr, "SECRET") {
+				t.Errorf("want the action %s and no secret: %s", c.op, o)
+			}
+			for _, table := range []string{ts.source, ts.target} {
+				if text := policies.Text(table); text != "" {
+					t.Errorf("the policy of %s has %s", table, text)
+				}
+			}
+		})
 	}
 }

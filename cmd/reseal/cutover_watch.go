@@ -106,7 +106,7 @@ func (w *written) mark(ctx context.Context) error {
 func (w *written) close() {
 	if w.reading != nil {
 		w.cancel()
-		<-w.ended
+		_ = <-w.ended // what it has read is no longer needed
 		w.reading = nil
 	}
 }

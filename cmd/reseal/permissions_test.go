@@ -80,6 +80,7 @@ func TestPermissions(t *testing.T) {
 		testkit.Put(t, ts.db, ts.source, testkit.Item("id", "a", "n", i))
 	}
 	used := map[string]permissions{}
+	engines := map[bool]string{false: testkit.Engine(t), true: testkit.NewPolicies(t, map[string]string{"test": operatorARN}).InFront(testkit.Engine(t))}
 	run := func(row string, args ...string) {
 		t.Helper()
 		has, is := all[row]
@@ -96,10 +97,10 @@ func TestPermissions(t *testing.T) {
 		for _, action := range has.target {
 			target["dynamodb:"+action] = []string{ts.target}
 		}
-		url := testkit.Engine(t)
+		url := engines[row == "cutover"]
 		atSource, atTarget := testkit.NewGuard(t, url, source), testkit.NewGuard(t, url, target)
 		name, _, _ := strings.Cut(row, " ")
-		start(t, command{args: append([]string{
+		start(t, command{env: []string{"AWS_ENDPOINT_URL_STS=" + engines[true]}, args: append([]string{
 			name, "--source", ts.source, "--target", ts.target, "--source-endpoint-url", atSource.URL, "--target-endpoint-url", atTarget.URL,
 		}, args...)}).await().want(0)
 		for _, denied := range append(atSource.Denied(), atTarget.Denied()...) {
@@ -126,13 +127,15 @@ func TestPermissions(t *testing.T) {
 	testkit.Delete(t, ts.db, ts.target, testkit.Item("id", "a", "n", 3))
 	run("verify --repair", "--repair", "--settle", "1s")
 	ts.mustBeEqual()
+	run("cutover", "--quiet", "1s", "--watch", "1s", "--replicator-arn", replicatorARN)
 
 	// What a command has and didn't use: on tables such as these, with this engine, and for these reasons.
 	unused := map[string]permissions{
-		"prepare":         {target: []string{"DescribeTable"}},                                  // provisioned capacity
-		"prepare --apply": {target: []string{"TagResource", "UpdateContinuousBackups"}},         // needed by CreateTable with tags; recovery that is on
-		"verify":          {source: []string{"BatchGetItem"}, target: []string{"BatchGetItem"}}, // tables that differ
-		"seed":            {target: []string{"BatchGetItem"}},                                   // writes whose answer was lost
+		"prepare":         {target: []string{"DescribeTable"}},                                                                                  // provisioned capacity
+		"prepare --apply": {target: []string{"TagResource", "UpdateContinuousBackups"}},                                                         // needed by CreateTable with tags; recovery that is on
+		"verify":          {source: []string{"BatchGetItem"}, target: []string{"BatchGetItem"}},                                                 // tables that differ
+		"cutover":         {source: []string{"DeleteResourcePolicy", "BatchGetItem"}, target: []string{"DeleteResourcePolicy", "BatchGetItem"}}, // keys that changed; going back
+		"seed":            {target: []string{"BatchGetItem"}},                                                                                   // writes whose answer was lost
 	}
 	for row, got := range used {
 		want := unused[row]
@@ -189,7 +192,8 @@ func wantPolicy(t *testing.T, all map[string]permissions) {
 			}
 		}
 	}
-	for _, action := range optional { // of verify
+	want["TARGET"]["dynamodb:UpdateTable"] = true // cutover --keep-back
+	for _, action := range optional {             // of verify
 		want["SOURCE"]["dynamodb:"+action], want["TARGET"]["dynamodb:"+action] = true, true
 	}
 	got := map[string][]string{}

@@ -179,13 +179,22 @@ func (r *run) close(ctx context.Context, _ Follower) error {
 	r.closing = time.Now()
 	r.state.Until = r.options.now().Add(r.options.MaxFence).Truncate(time.Second)
 	r.state.Fence, r.state.RefusedAt = FenceTemporary, r.closing.UTC()
-	if err := r.step(StepFence, "refusing writes to the source until "+r.state.Until.UTC().Format(time.RFC3339)+" at the latest"); err != nil {
+	if err := r.step(StepFence, "refusing writes to the source until "+r.state.Until.UTC().Format(time.RFC3339)+" at the latest"+r.skew()); err != nil {
 		return err
 	}
 	if err := r.options.Source.Close(ctx, Term{Until: r.state.Until}); err != nil {
 		return fmt.Errorf("fence the source: %w", err)
 	}
 	return nil
+}
+
+// skew says by how much the service's clock, which ends the fence, differs from this machine's.
+func (r *run) skew() string {
+	skew := time.Until(r.options.now()).Round(time.Second)
+	if skew.Abs() <= clockMargin {
+		return ""
+	}
+	return fmt.Sprintf(" by AWS's clock, which is %s ahead of this machine's", skew)
 }
 
 func (r *run) proveClosed(ctx context.Context, _ Follower) error {

@@ -71,9 +71,6 @@ func (p *Policy) observe(answer middleware.Metadata) {
 	}
 }
 
-// Skew is how much later the service's clock is than this machine's, up to a second and an answer's way less.
-func (p *Policy) Skew() time.Duration { return p.Now().Sub(time.Now()) }
-
 // noPolicy is the revision of a table that has none (API reference, PutResourcePolicy, ExpectedRevisionId).
 const noPolicy = "NO_POLICY"
 
@@ -88,7 +85,7 @@ func (p *Policy) get(ctx context.Context) (document, string, error) {
 		d, err := parse("")
 		return d, noPolicy, err
 	case err != nil:
-		return document{}, "", fmt.Errorf("get resource policy: %w", known(err))
+		return document{}, "", fmt.Errorf("get resource policy: %w", known(call.Private(err)))
 	}
 	p.observe(out.ResultMetadata)
 	d, err := parse(aws.ToString(out.Policy))
@@ -284,5 +281,5 @@ func (p *Policy) judge(err error) (done bool, _ error) {
 		defer p.mu.Unlock()
 		p.uncertain = time.Now().Add(p.policy.Lifetime())
 	}
-	return false, err
+	return false, call.Private(err)
 }

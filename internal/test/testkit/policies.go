@@ -101,6 +101,33 @@ func (p *Policies) of(table string) *tablePolicy {
 	return of
 }
 
+// InFront returns the address of a server that is what Proxy is, for what checks and passes on to an engine, as a Guard does: it must not
+// check once more what only the engine behind is known to do.
+func (p *Policies) InFront(url string) string {
+	p.t.Helper()
+	proxy := p.Proxy(url, nil)
+	behind := serverAt(url)
+	servers.mu.Lock()
+	defer servers.mu.Unlock()
+	servers.at[proxy.URL] = &server{url: proxy.URL, name: behind.name, tables: behind.tables}
+	p.t.Cleanup(func() {
+		servers.mu.Lock()
+		defer servers.mu.Unlock()
+		delete(servers.at, proxy.URL)
+	})
+	return proxy.URL
+}
+
+// Deny has a proxy of these policies refuse an operation, as IAM does where nothing allows it.
+func (p *Policies) Deny(proxy *Proxy, op, message string) {
+	proxy.Use(func(x *Exchange) *Response {
+		if x.Op == op {
+			return Fail(http.StatusBadRequest, "com.amazon.coral.service#AccessDeniedException", message)
+		}
+		return p.answer(x)
+	})
+}
+
 // Proxy starts a proxy in front of the engine at url. A hook of the test's, which may be nil, comes after the policies: what it holds back
 // was let through.
 func (p *Policies) Proxy(url string, then Hook) *Proxy {
