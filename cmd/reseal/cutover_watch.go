@@ -70,7 +70,8 @@ type written struct {
 	reading *cutover.Records // of this process; nil: the verdict was another's
 	got     atomic.Int64
 	cancel  context.CancelFunc
-	ended   chan error
+	ended   chan struct{}
+	err     error // of the reading, once ended is closed
 }
 
 // mark begins to read the target's stream at its end.
@@ -88,14 +89,17 @@ func (w *written) mark(ctx context.Context) error {
 		return err
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	w.reading, w.cancel, w.ended = records, cancel, make(chan error, 1)
-	go func() { w.ended <- records.Run(running) }()
+	w.reading, w.cancel, w.ended = records, cancel, make(chan struct{})
+	go func() {
+		defer close(w.ended)
+		w.err = records.Run(running)
+	}()
 	select {
 	case <-opened:
 		return nil
-	case err := <-w.ended:
+	case <-w.ended:
 		cancel()
-		return err
+		return w.err
 	case <-ctx.Done():
 		w.close()
 		return ctx.Err()
@@ -106,7 +110,7 @@ func (w *written) mark(ctx context.Context) error {
 func (w *written) close() {
 	if w.reading != nil {
 		w.cancel()
-		_ = <-w.ended // what it has read is no longer needed
+		<-w.ended
 		w.reading = nil
 	}
 }
@@ -122,9 +126,8 @@ func (w *written) count(ctx context.Context, state cutover.State) (int64, error)
 			return w.got.Load(), nil
 		}
 		select {
-		case err := <-w.ended:
-			w.ended <- err
-			return 0, fmt.Errorf("read the target's stream: %w", err)
+		case <-w.ended:
+			return 0, fmt.Errorf("read the target's stream: %w", w.err)
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		case <-time.After(100 * time.Millisecond):
