@@ -43,6 +43,12 @@ func TestFlags(t *testing.T) {
 			"allow-changing": "false", "strict": "false", "strict-except": "", "show-values": "false", "consistent": "false",
 			"follow": "false", "until-quiet": "0s", "for": "0s",
 		}),
+		"cutover": with(map[string]string{
+			"fence": "policy", "fence-command": "", "unfence-command": "", "fence-except": "", "deny-reads": "false", "max-fence": "1m0s", "quiet": "5s", "hold": "1h0m0s",
+			"replicator-arn": "", "replicator-stop-command": "", "keep-back": "false", "postpone": "", "at": "", "on-ready": "", "state": "", "watch": "10m0s",
+			"dry-run": "false", "abort": "false", "finish": "false", "eventual": "false", "checkpoint": "", "segments": "16", "read-units": "", "max-memory": "256MiB",
+			"strict-except": "",
+		}),
 		"fingerprint": {
 			"table": "", "key-secret": "", "segments": "16", "read-units": "", "ignore-expired": "true", "expired-by": "", "as-of": "",
 			"output": "text", "no-progress": "false", "region": "", "profile": "", "role-arn": "", "endpoint-url": "",
@@ -66,7 +72,7 @@ func TestFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "seed", "replicate", "verify", "fingerprint", "demo"} {
+	for _, name := range []string{"", "seed", "replicate", "verify", "cutover", "fingerprint", "demo"} {
 		args := strings.Fields(name + " --help")
 		o := reseal(t, args...).want(0)
 		if o.stderr != "" {

@@ -230,7 +230,7 @@ func (g *game) check(t *testing.T, seed int64, result Result, err error) {
 // Random cutovers, with faults, lag, late writes and kills: no acknowledged write is lost, and nobody is fenced for longer than said.
 func TestRandomCutovers(t *testing.T) {
 	t.Parallel()
-	runs, verdicts := 400, map[Verdict]int{}
+	runs, verdicts := 200, map[Verdict]int{}
 	if testing.Short() {
 		runs = 50
 	}
