@@ -1,104 +1,111 @@
 package testkit
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
-	"path"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"reseal/internal/test/policy"
 )
 
-// Policies are the resource-based policies of tables, which engines don't know, or don't enforce. A Proxy of theirs answers the calls that
-// put, get and delete them, and refuses what they deny to its caller. It also answers who the caller is (STS, GetCallerIdentity).
+const (
+	// Never is a delay that doesn't end.
+	Never = time.Duration(math.MaxInt64)
+	// UpdateBlock is for how long a policy can't be changed again (Developer Guide, "DynamoDB resource-based policy considerations").
+	UpdateBlock = 15 * time.Second
+)
+
+// PolicyTimes says how the service treats a policy that was changed. It may be set at any time, and is for changes that come afterwards.
+type PolicyTimes struct {
+	// Effect is how long the policy before is still enforced.
+	Effect time.Duration
+	// Flap is for how long after that a request may still be judged by the policy before, or by the new one, at random.
+	Flap time.Duration
+	// Read is for how long GetResourcePolicy still answers with the policy before.
+	Read time.Duration
+	// Block is for how long any other change is refused; with BlockError, since no page says how: LimitExceededException if it is empty,
+	// or ResourceInUseException.
+	Block      time.Duration
+	BlockError string
+}
+
+// Policies plays resource-based policies in front of engines, which know none or don't enforce them. Proxy makes the proxies that share
+// them. They answer PutResourcePolicy, GetResourcePolicy and DeleteResourcePolicy, and refuse what a policy denies. Who calls is known by
+// the access key, and is taken to be allowed everything by policies of its own, so Allow statements count for nothing. They also answer who
+// the caller is (STS, GetCallerIdentity).
+//
+// Times of delay are those of the clock that SetClock sets; conditions and the answers' Date have Skew's added.
+// What is not played (streams' policies, unknown conditions, a CreateTable with a policy) fails the test.
 type Policies struct {
 	t       testing.TB
-	callers map[string]string // the ARN that STS tells, by access key
+	callers map[string]policy.Principal
 
-	mu      sync.Mutex
-	tables  map[string]*tablePolicy
-	delay   time.Duration
-	flap    time.Duration
-	skew    time.Duration
-	outside map[string]bool
-	denied  map[string]int // by the caller's ARN
+	mu       sync.Mutex
+	clock    func() time.Time
+	skew     time.Duration
+	times    PolicyTimes
+	late     map[string]time.Duration // more delay, by aws:PrincipalArn
+	fronts   []*Proxy
+	admitted func(caller string, x *Exchange)
+	tables   map[tableKey]*tablePolicy
+	denied   []Denial
+	random   *rand.Rand
+	count    int
 }
 
-// tablePolicy is a policy, and what was put before.
-type tablePolicy struct {
-	text     string
-	revision int
-	editions []edition
+// Denial is a request that was refused.
+type Denial struct {
+	Caller, Action, Resource string
+	At                       time.Time // by the service's clock
 }
 
-// edition is a policy that takes effect at a time.
-type edition struct {
-	from time.Time
-	text string
-}
-
-// NewPolicies returns policies without any statement. callers has the ARN that STS tells of each access key.
+// NewPolicies returns policies without a document. callers has the ARN of who each access key belongs to: a role, a user, a root, or a
+// session of a role, whose aws:PrincipalArn is the role's. Another access key is that of a user of its name.
 func NewPolicies(t testing.TB, callers map[string]string) *Policies {
-	return &Policies{t: t, callers: callers, tables: map[string]*tablePolicy{}, outside: map[string]bool{}, denied: map[string]int{}}
-}
-
-// Late has policies take effect some time after they are put, and for flap more meet only some of the requests.
-func (p *Policies) Late(delay, flap time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.delay, p.flap = delay, flap
-}
-
-// Outside has a caller be outside of all policies, as what writes to a table without IAM.
-func (p *Policies) Outside(accessKey string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.outside[accessKey] = true
-}
-
-// Skew has the clock by which conditions are judged be later than this machine's.
-func (p *Policies) Skew(d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.skew = d
-}
-
-// Text is a table's policy as it was put last; "" if it has none.
-func (p *Policies) Text(table string) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.of(table).text
-}
-
-// Put is PutResourcePolicy by somebody else, which takes effect at once.
-func (p *Policies) Put(table, text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	of := p.of(table)
-	of.text, of.revision = text, of.revision+1
-	of.editions = append(of.editions, edition{time.Now(), text})
-}
-
-// Denied is how many requests of a caller were denied.
-func (p *Policies) Denied(accessKey string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.denied[accessKey]
-}
-
-func (p *Policies) of(table string) *tablePolicy {
-	of := p.tables[table]
-	if of == nil {
-		of = &tablePolicy{}
-		p.tables[table] = of
+	t.Helper()
+	p := &Policies{
+		t: t, callers: map[string]policy.Principal{}, clock: time.Now, late: map[string]time.Duration{},
+		tables: map[tableKey]*tablePolicy{}, random: rand.New(rand.NewPCG(1, 2)),
 	}
-	return of
+	for key, arn := range callers {
+		principal, err := policy.NewPrincipal(arn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.callers[key] = principal
+	}
+	return p
+}
+
+// Proxy starts a proxy in front of the engine at url that has these policies. A hook of the test's that is set by Proxy.Use sees a request
+// before it is judged: what it holds up is judged when it passes it on. then, which may be nil, comes after the policies: what it holds
+// back was let through.
+func (p *Policies) Proxy(url string, then Hook) *Proxy {
+	p.t.Helper()
+	front := NewProxy(p.t, url)
+	front.now = p.Now
+	front.behind = func(x *Exchange) *Response {
+		response := p.pass(x)
+		if response != nil || then == nil {
+			return response
+		}
+		let := *x
+		let.admitted = true
+		response = then(&let)
+		x.Body = let.Body
+		return response
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fronts = append(p.fronts, front)
+	return front
 }
 
 // InFront returns the address of a server that is what Proxy is, for what checks and passes on to an engine, as a Guard does: it must not
@@ -124,284 +131,157 @@ func (p *Policies) Deny(proxy *Proxy, op, message string) {
 		if x.Op == op {
 			return Fail(http.StatusBadRequest, "com.amazon.coral.service#AccessDeniedException", message)
 		}
-		return p.answer(x)
-	})
-}
-
-// Proxy starts a proxy in front of the engine at url. A hook of the test's, which may be nil, comes after the policies: what it holds back
-// was let through.
-func (p *Policies) Proxy(url string, then Hook) *Proxy {
-	p.t.Helper()
-	proxy := NewProxy(p.t, url)
-	proxy.Use(func(x *Exchange) *Response {
-		if response := p.answer(x); response != nil {
-			return response
-		}
-		if then != nil {
-			return then(x)
-		}
 		return nil
 	})
-	return proxy
 }
 
-func (p *Policies) answer(x *Exchange) *Response {
-	switch x.Op {
-	case "PutResourcePolicy", "DeleteResourcePolicy", "GetResourcePolicy":
-		return p.policyCall(x)
-	case "":
-		if strings.Contains(string(x.Body), "Action=GetCallerIdentity") {
-			return p.identity(x)
+// Late has policies take effect some time after they are put, and for flap more meet only some of the requests.
+func (p *Policies) Late(delay, flap time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.times.Effect, p.times.Flap = delay, flap
+}
+
+// SetTimes sets how policies that are changed from now on take effect. The zero value of PolicyTimes, with which it begins, is at once.
+func (p *Policies) SetTimes(times PolicyTimes) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.times = times
+}
+
+// SetClock sets the clock, which may not go back.
+func (p *Policies) SetClock(now func() time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clock = now
+}
+
+// Skew has the service's clock be later than that clock.
+func (p *Policies) Skew(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.skew = d
+}
+
+// Now is the time by the service's clock.
+func (p *Policies) Now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.clock().Add(p.skew)
+}
+
+// LateFor has policies take effect so much later for a caller, and all who are of its role.
+func (p *Policies) LateFor(accessKey string, by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late[p.caller(accessKey).ARN] = by
+}
+
+// Outside has a caller be outside of all policies, as what writes to a table without IAM.
+func (p *Policies) Outside(accessKey string) { p.LateFor(accessKey, Never) }
+
+// Admitted sets a hook for each request that no policy has denied, before it goes to the engine: while the hook takes its time the
+// request is on its way, and lands even if a policy now denies it and the client has given up. caller is the ARN as NewPolicies was given
+// it. nil ends that for requests to come.
+func (p *Policies) Admitted(hook func(caller string, x *Exchange)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.admitted = hook
+}
+
+// Denials returns what was refused so far.
+func (p *Policies) Denials() []Denial {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.denied)
+}
+
+// Denied is how many requests of a caller were denied.
+func (p *Policies) Denied(accessKey string) int {
+	n := 0
+	for _, one := range p.Denials() {
+		if one.Caller == p.caller(accessKey).Session {
+			n++
 		}
+	}
+	return n
+}
+
+// caller is who an access key belongs to.
+func (p *Policies) caller(accessKey string) policy.Principal {
+	if known, is := p.callers[accessKey]; is {
+		return known
+	}
+	arn := "arn:aws:iam::000000000000:user/" + accessKey
+	return policy.Principal{Session: arn, ARN: arn, Account: "000000000000"}
+}
+
+// pass answers what the engine is not to answer.
+func (p *Policies) pass(x *Exchange) *Response {
+	key, region := x.signed()
+	caller := p.caller(key)
+	if x.Op == "" && strings.Contains(string(x.Body), "Action=GetCallerIdentity") {
+		return identity(caller)
+	}
+	if !x.isDynamoDB() {
 		return nil
 	}
-	caller := accessKey(x)
-	for _, asked := range p.asked(x) {
-		if p.denies(asked, caller) {
-			return Fail(http.StatusBadRequest, "com.amazon.coral.service#AccessDeniedException",
-				fmt.Sprintf("User: %s is not authorized to perform: %s on resource: arn:aws:dynamodb:us-east-1:123456789012:table/%s with an explicit deny in a resource-based policy",
-					p.callers[caller], asked.action, asked.table))
+	uses, err := usesOf(x.Op, x.Body)
+	if err != nil {
+		return p.refuse(fmt.Errorf("%s: %w", x.Op, err))
+	}
+	for _, use := range uses {
+		if refusal := p.judge(x.proxy.target, region, caller, use); refusal != nil {
+			return refusal
 		}
+	}
+	switch x.Op {
+	case "PutResourcePolicy", "GetResourcePolicy", "DeleteResourcePolicy":
+		return p.answer(x, caller)
+	}
+	p.mu.Lock()
+	admitted := p.admitted
+	p.mu.Unlock()
+	if admitted != nil {
+		admitted(caller.Session, x)
+	}
+	if x.Op == "DeleteTable" {
+		return p.deleteTable(x, region)
 	}
 	return nil
 }
 
-// accessKey is whom a request was signed by.
-func accessKey(x *Exchange) string {
-	_, after, _ := strings.Cut(x.header.Get("Authorization"), "Credential=")
-	key, _, _ := strings.Cut(after, "/")
-	return key
-}
-
-func (p *Policies) identity(x *Exchange) *Response {
-	arn := p.callers[accessKey(x)]
-	return &Response{Body: []byte(`<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>` + arn +
-		`</Arn><UserId>ID</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)}
-}
-
-// notFound is also the answer to another revision (API reference, PutResourcePolicy).
-func notFound() *Response {
-	return Fail(http.StatusBadRequest, "com.amazonaws.dynamodb.v20120810#PolicyNotFoundException", "Resource-based policy not found for the provided ResourceArn")
-}
-
-func (p *Policies) policyCall(x *Exchange) *Response {
-	var in struct{ ResourceArn, Policy, ExpectedRevisionId string } //nolint:revive // as the API spells it
-	if err := json.Unmarshal(x.Body, &in); err != nil {
-		return Fail(http.StatusBadRequest, "SerializationException", err.Error())
-	}
+// judge refuses one action if the table's policy denies it.
+func (p *Policies) judge(engine, region string, caller policy.Principal, u use) *Response {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	of := p.of(named(in.ResourceArn))
-	revision := strconv.Itoa(of.revision)
-	if x.Op == "GetResourcePolicy" {
-		if of.text == "" {
-			return notFound()
-		}
-		return jsonAnswer(map[string]string{"Policy": of.text, "RevisionId": revision})
-	}
-	current := revision
-	if of.text == "" {
-		current = "NO_POLICY"
-	}
-	switch {
-	case in.ExpectedRevisionId != "" && in.ExpectedRevisionId != current:
-		return notFound()
-	case len(in.Policy) > 20<<10:
-		return Fail(http.StatusBadRequest, "ValidationException", "policy too long")
-	case in.Policy != "" && !json.Valid([]byte(in.Policy)):
-		return Fail(http.StatusBadRequest, "ValidationException", "malformed policy")
-	}
-	of.text, of.revision = in.Policy, of.revision+1
-	of.editions = append(of.editions, edition{time.Now().Add(p.delay), in.Policy})
-	return jsonAnswer(map[string]string{"RevisionId": strconv.Itoa(of.revision)})
-}
-
-func jsonAnswer(value any) *Response {
-	body, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // it is of the test kit's own
-	}
-	return &Response{Body: body}
-}
-
-// ask is what a request needs: an action on a table.
-type ask struct{ action, table string }
-
-var partiQL = regexp.MustCompile(`(?i)^\s*(insert\s+into|update|delete\s+from|select\b.*?\bfrom)\s+"?([a-zA-Z0-9_.-]+)"?`)
-
-// asked is what IAM asks of a request: of transactions, what their operations are; of statements, actions of PartiQL's own.
-func (p *Policies) asked(x *Exchange) []ask {
-	var in struct {
-		TableName, Statement string
-		RequestItems         map[string]json.RawMessage
-		TransactItems        []map[string]struct{ TableName, Statement string }
-		Statements           []struct{ Statement string }
-		TransactStatements   []struct{ Statement string }
-	}
-	if json.Unmarshal(x.Body, &in) != nil {
+	of := p.tables[keyOf(engine, region, u.table)]
+	if of == nil {
 		return nil
 	}
-	var list []ask
-	statement := func(text string) {
-		found := partiQL.FindStringSubmatch(text)
-		if found == nil {
-			return
-		}
-		verb := strings.ToLower(strings.Fields(found[1])[0])
-		list = append(list, ask{"dynamodb:PartiQL" + strings.ToUpper(verb[:1]) + verb[1:], found[2]})
+	r := &policy.Request{Principal: caller, Action: "dynamodb:" + u.action, Resource: of.arn + u.suffix(), Time: p.clock().Add(p.skew)}
+	if !of.enforced(p.clock(), p.late[caller.ARN], p.random).Denies(r) {
+		return nil
 	}
-	switch x.Op {
-	case "TransactWriteItems", "TransactGetItems":
-		for _, member := range in.TransactItems {
-			for kind, of := range member {
-				action := map[string]string{"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem", "Get": "GetItem"}[kind]
-				list = append(list, ask{"dynamodb:" + action, named(of.TableName)})
-			}
-		}
-	case "ExecuteStatement":
-		statement(in.Statement)
-	case "BatchExecuteStatement":
-		for _, one := range in.Statements {
-			statement(one.Statement)
-		}
-	case "ExecuteTransaction":
-		for _, one := range in.TransactStatements {
-			statement(one.Statement)
-		}
-	default:
-		for table := range in.RequestItems {
-			list = append(list, ask{"dynamodb:" + x.Op, named(table)})
-		}
-		if in.TableName != "" {
-			list = append(list, ask{"dynamodb:" + x.Op, named(in.TableName)})
-		}
+	// The root can always take a policy away (API Reference, DeleteResourcePolicy).
+	if u.action == "DeleteResourcePolicy" && caller.IsRoot() {
+		return nil
 	}
-	return list
+	p.denied = append(p.denied, Denial{caller.Session, r.Action, r.Resource, r.Time})
+	return Fail(http.StatusBadRequest, "com.amazon.coral.service#AccessDeniedException", fmt.Sprintf(
+		"User: %s is not authorized to perform: %s on resource: %s with an explicit deny in a resource-based policy", caller.Session, r.Action, r.Resource))
 }
 
-// denies tells whether a table's policy has a statement that denies what is asked.
-func (p *Policies) denies(asked ask, caller string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	text, now := "", time.Now()
-	for _, e := range p.of(asked.table).editions {
-		if now.Before(e.from) || now.Before(e.from.Add(p.flap)) && rand.IntN(2) == 0 {
-			continue
-		}
-		text = e.text
-	}
-	if text == "" || p.outside[caller] {
-		return false
-	}
-	var policy struct{ Statement oneOrMore[statement] }
-	if err := json.Unmarshal([]byte(text), &policy); err != nil {
-		p.t.Errorf("policy of %s: %v", asked.table, err)
-		return false
-	}
-	for _, s := range policy.Statement {
-		if s.Effect == "Deny" && p.matches(s, asked, caller, now.Add(p.skew)) {
-			p.denied[caller]++
-			return true
-		}
-	}
-	return false
+// identity is STS's answer.
+func identity(who policy.Principal) *Response {
+	return &Response{Body: []byte(`<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>` + who.Session +
+		`</Arn><UserId>ID</UserId><Account>` + who.Account + `</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)}
 }
 
-// statement is one of a policy.
-type statement struct {
-	Effect    string
-	Principal json.RawMessage
-	Action    oneOrMore[string]
-	Resource  oneOrMore[string]
-	Condition map[string]map[string]oneOrMore[string]
-}
-
-// oneOrMore is a value or a list, as policies have them.
-type oneOrMore[T any] []T
-
-func (o *oneOrMore[T]) UnmarshalJSON(text []byte) error {
-	if len(text) > 0 && text[0] == '[' {
-		return json.Unmarshal(text, (*[]T)(o))
+// refuse answers a request that is invalid, or that can't be played, which fails the test.
+func (p *Policies) refuse(err error) *Response {
+	if unsupported := (*policy.Unsupported)(nil); errors.As(err, &unsupported) {
+		p.t.Errorf("%v", err)
 	}
-	var one T
-	err := json.Unmarshal(text, &one)
-	*o = []T{one}
-	return err
-}
-
-// like is the comparison of actions, resources and ARNs, with * and ?.
-func like(pattern, value string) bool {
-	is, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(value, "/", "\x00"))
-	return err == nil && is
-}
-
-func (p *Policies) matches(s statement, asked ask, caller string, now time.Time) bool {
-	principal := principalARN(p.callers[caller])
-	resource := "arn:aws:dynamodb:us-east-1:123456789012:table/" + asked.table
-	switch {
-	case !slices.ContainsFunc(s.Action, func(one string) bool { return like(one, asked.action) }):
-		return false
-	case !slices.ContainsFunc(s.Resource, func(one string) bool { return like(one, resource) || named(one) == asked.table }):
-		return false
-	case !p.isOf(s.Principal, principal):
-		return false
-	}
-	for operator, keys := range s.Condition {
-		for key, values := range keys {
-			if !p.holds(operator, key, values, principal, now) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// principalARN is aws:PrincipalArn of a caller: of a role's session, the role's (IAM user guide, "Global condition keys").
-func principalARN(caller string) string {
-	if account, session, is := strings.Cut(caller, ":assumed-role/"); is {
-		role, _, _ := strings.Cut(session, "/")
-		return strings.Replace(account, ":sts:", ":iam:", 1) + ":role/" + role
-	}
-	return caller
-}
-
-func (p *Policies) isOf(principals json.RawMessage, caller string) bool {
-	var all string
-	if json.Unmarshal(principals, &all) == nil {
-		return all == "*"
-	}
-	var some struct{ AWS oneOrMore[string] }
-	if err := json.Unmarshal(principals, &some); err != nil {
-		p.t.Errorf("principal %s: %v", principals, err)
-		return false
-	}
-	return slices.Contains(some.AWS, caller) || slices.Contains(some.AWS, "*")
-}
-
-// holds tells of a condition. A negated one holds only if no value matches.
-func (p *Policies) holds(operator, key string, values []string, principal string, now time.Time) bool {
-	any := func(matches func(value string) bool) bool { return slices.ContainsFunc(values, matches) }
-	switch operator + " " + key {
-	case "DateLessThan aws:CurrentTime", "DateGreaterThan aws:CurrentTime":
-		return any(func(value string) bool {
-			at, err := time.Parse(time.RFC3339, value)
-			if err != nil {
-				p.t.Errorf("condition %s: %v", operator, err)
-			}
-			if operator == "DateLessThan" {
-				return now.Before(at)
-			}
-			return now.After(at)
-		})
-	case "ArnLike aws:PrincipalArn", "ArnEquals aws:PrincipalArn":
-		return any(func(value string) bool { return like(value, principal) })
-	case "ArnNotLike aws:PrincipalArn", "ArnNotEquals aws:PrincipalArn":
-		return !any(func(value string) bool { return like(value, principal) })
-	case "StringEquals aws:PrincipalArn":
-		return any(func(value string) bool { return value == principal })
-	case "StringNotEquals aws:PrincipalArn":
-		return !any(func(value string) bool { return value == principal })
-	}
-	p.t.Errorf("condition %s of %s is not known here", operator, key)
-	return false
+	return Fail(http.StatusBadRequest, "com.amazon.coral.validate#ValidationException", "One or more parameter values were invalid: "+err.Error())
 }

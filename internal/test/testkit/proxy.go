@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a client and an engine, and lets a Hook answer for the engine. It also passes on what
@@ -27,6 +29,11 @@ type Proxy struct {
 
 	inspector *inspector
 
+	// behind answers, or passes on, what the hook lets through; nil: the engine answers everything. now is for the Date of the answers; nil:
+	// the engine's.
+	behind Hook
+	now    func() time.Time
+
 	mu    sync.Mutex
 	hook  Hook
 	count map[string]int
@@ -41,11 +48,26 @@ type Exchange struct {
 	// Ctx ends when the client gives up, when the hook has answered, and when the test ends.
 	Ctx context.Context
 
-	proxy  *Proxy
-	method string
-	path   string
-	header http.Header
+	proxy    *Proxy
+	admitted bool // what is behind has let it through
+	method   string
+	path     string
+	header   http.Header
 }
+
+// signed returns the access key ID of who signed the request, and region the Region that it is signed for (Signature Version 4).
+func (x *Exchange) signed() (accessKey, region string) {
+	_, scope, _ := strings.Cut(x.header.Get("Authorization"), "Credential=")
+	scope, _, _ = strings.Cut(scope, ",")
+	parts := strings.Split(scope, "/")
+	if len(parts) < 5 {
+		return "", ""
+	}
+	return parts[0], parts[2]
+}
+
+// jsonType is the Content-Type of the service's answers.
+const jsonType = "application/x-amz-json-1.0"
 
 // Response is a Hook's answer to a request.
 type Response struct {
@@ -113,8 +135,26 @@ func (x *Exchange) Forward() (status int, body []byte, err error) {
 	return status, body, err
 }
 
+// errCut is the answer of a layer that closes the connection.
+var errCut = errors.New("the connection was closed")
+
 // send is Forward with the answer's header.
 func (x *Exchange) send() (int, http.Header, []byte, error) {
+	if x.proxy.behind == nil || x.admitted {
+		return x.deliver()
+	}
+	response := x.proxy.behind(x)
+	switch {
+	case response == nil:
+		return x.deliver()
+	case response.Cut:
+		return 0, nil, nil, fmt.Errorf("forward %s: %w", x.Op, errCut)
+	}
+	return response.status(), http.Header{"Content-Type": {jsonType}}, response.Body, nil
+}
+
+// deliver sends the request to the engine.
+func (x *Exchange) deliver() (int, http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(x.proxy.ctx, x.method, x.proxy.target+x.path, bytes.NewReader(x.Body))
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("forward %s: %w", x.Op, err)
@@ -170,6 +210,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if hook != nil {
 		if response := hook(x); response != nil {
 			p.inspector.hooked(call, response)
+			p.date(w)
 			response.write(w)
 			return
 		}
@@ -183,7 +224,15 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, values := range header {
 		w.Header()[name] = values
 	}
+	p.date(w)
 	writeBody(w, status, answer)
+}
+
+// date gives the answer the time of the service that is played.
+func (p *Proxy) date(w http.ResponseWriter) {
+	if p.now != nil {
+		w.Header().Set("Date", p.now().UTC().Format(http.TimeFormat))
+	}
 }
 
 // exchange copies what is needed of a request, which is not to be used once it has been answered.
@@ -204,7 +253,7 @@ func (r *Response) write(w http.ResponseWriter) {
 		cut(w)
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	w.Header().Set("Content-Type", jsonType)
 	writeBody(w, r.status(), r.Body)
 }
 
