@@ -36,6 +36,8 @@ type changeReader interface {
 	// ReadThrough is a time, by this machine's clock, up to which each change was handed on; the zero time if none is known.
 	ReadThrough() time.Time
 	Throttled() int64
+	// Shards is how many the stream lists.
+	Shards() int
 	// Failure is what fails at present, again and again; nil: nothing.
 	Failure() error
 }
@@ -108,6 +110,8 @@ func (t *tail) Position() (json.RawMessage, error) {
 func (t *tail) ReadThrough() time.Time { return t.follower.ReadThrough() }
 
 func (t *tail) Throttled() int64 { return t.follower.Status().Throttled }
+
+func (t *tail) Shards() int { return t.follower.Status().Listed }
 
 func (t *tail) Failure() error { return t.follower.Status().Failure }
 

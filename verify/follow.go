@@ -32,9 +32,9 @@ type follower struct {
 
 	live *Live
 
-	telling   sync.Mutex // held while counting and reporting
-	repairing sync.Mutex // one repair at a time: what the target refuses is one list
-	refused   map[string]string
+	telling   sync.Mutex    // held while counting and reporting
+	repairing chan struct{} // holds a value while there is a repair: one at a time, since the converger waits for all its writes
+	refused   *refusals     // by the target; nil: nothing is repaired
 
 	mu        sync.Mutex // guards what follows
 	scannedAt time.Time
@@ -46,9 +46,9 @@ type follower struct {
 
 func newFollower(r *run) *follower {
 	f := &follower{
-		run: r, scanned: make(chan struct{}),
+		run: r, scanned: make(chan struct{}), repairing: make(chan struct{}, 1),
 		set: openkeys.New(openkeys.Options{
-			Lifetime: r.options.Follow.lifetime(), Settle: r.options.Settle, MaxMemory: r.options.MaxMemory, Folder: r.options.Folder,
+			Lifetime: r.options.Follow.lifetime(), Settle: r.options.settleFollowed(), MaxMemory: r.options.MaxMemory, Folder: r.options.Folder,
 			Keep: r.options.Follow.Keep,
 		}),
 	}
@@ -59,7 +59,7 @@ func newFollower(r *run) *follower {
 // compare is run.compare of a verification that follows.
 func (f *follower) compare(ctx context.Context) error {
 	if f.run.options.Repair && !f.run.options.DryRun {
-		f.refused = f.run.refusals()
+		f.refused = f.run.takeRefusals()
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	following, end := context.WithCancel(groupCtx)
@@ -94,12 +94,26 @@ func endOf(ctx context.Context, err error) error {
 	return err
 }
 
+// openWithin is how long a stream may list no shard. One that was just enabled does so for seconds.
+const openWithin = 5 * time.Minute
+
+var errNoShards = fmt.Errorf("open stream: it has listed no shard for %s, so nothing can be followed: see what \"aws dynamodbstreams describe-stream\" tells of it, and run this again", openWithin)
+
 // scanWhenOpen scans when each change that is made from then on is followed: what a scan has read before nobody would look at again.
 func (f *follower) scanWhenOpen(ctx context.Context) error {
-	select {
-	case <-f.tail.Opened():
-	case <-ctx.Done():
-		return ctx.Err()
+	timer := time.NewTimer(openWithin)
+	defer timer.Stop()
+	for opened := false; !opened; {
+		select {
+		case <-f.tail.Opened():
+			opened = true
+		case <-timer.C:
+			if f.tail.Shards() == 0 {
+				return errNoShards
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if f.since.Load() == nil { // nor was it in a run that this one resumes
 		now := f.run.clock.Now()
@@ -124,6 +138,7 @@ func (f *follower) scan(ctx context.Context) error {
 				if err := f.set.Candidate(one.key.ID()); err != nil {
 					return err
 				}
+				r.join.forget()
 			}
 		}
 		return nil
@@ -220,7 +235,7 @@ func (f *follower) readUpTo() time.Time {
 // isOver tells whether the options have it end now.
 func (f *follower) isOver() bool {
 	f.mu.Lock()
-	at, through := f.scannedAt, f.through
+	at, through, behind := f.scannedAt, f.through, f.behind
 	f.mu.Unlock()
 	o := f.run.options.Follow
 	switch {
@@ -237,7 +252,7 @@ func (f *follower) isOver() bool {
 		quiet = status.LastRecord
 	}
 	// That no record came says something only if the stream was read.
-	return status.Open == 0 && through.Sub(quiet) >= o.UntilQuiet
+	return status.Open == 0 && through.Sub(quiet) >= o.UntilQuiet && !behind
 }
 
 // caughtUpWithin is how far behind the end of the stream a follower may be that has caught up.
@@ -313,7 +328,7 @@ func (f *follower) tell(event openkeys.Event) error {
 		}
 		return r.tell(d)
 	case event.Repaired:
-		d.Refused = f.whyRefused(event.ID)
+		d.Refused = f.refused.why(event.ID)
 		return r.recordAgain(d)
 	case event.Again:
 		r.plan(&d)
@@ -351,22 +366,20 @@ func (c *candidate) kind() Kind {
 	return Different
 }
 
-func (f *follower) whyRefused(id string) string {
-	f.repairing.Lock()
-	defer f.repairing.Unlock()
-	return f.refused[id]
-}
-
 func (f *follower) repair(ctx context.Context, ids []string) error {
-	f.repairing.Lock()
-	defer f.repairing.Unlock()
+	select {
+	case f.repairing <- struct{}{}:
+		defer func() { <-f.repairing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	keys := make([]item.Key, len(ids))
 	for i, id := range ids {
 		var err error
 		if keys[i], err = f.run.source.schema.ParseKey(id); err != nil {
 			return err
 		}
-		delete(f.refused, id)
+		f.refused.forget(id)
 	}
 	return f.run.bringInLine(ctx, keys)
 }
@@ -429,8 +442,9 @@ func (f *follower) progress() *FollowProgress {
 	s, through := f.set.Status(), f.readUpTo()
 	p := &FollowProgress{
 		Open: s.Open, OldestOpen: s.OldestOpen, Suspect: s.Suspect, Differing: s.Differing, LookedAt: s.LookedAt, Records: s.Records,
-		CaughtUp: f.isCaughtUp(s), StreamThrottled: f.tail.Throttled(), Failure: f.tail.Failure(), Opened: f.since.Load() != nil,
+		CaughtUp: f.isCaughtUp(s), StreamThrottled: f.tail.Throttled(), Failure: f.tail.Failure(), Opened: f.since.Load() != nil, Unsettled: s.Unsettled,
 	}
+	p.NoShards = !p.Opened && p.Failure == nil && f.tail.Shards() == 0
 	if !through.IsZero() {
 		p.Lag = time.Since(through)
 	}

@@ -114,6 +114,21 @@ func TestFollowResumes(t *testing.T) {
 	}
 }
 
+// A checkpoint can be saved also when what waited for its counterpart was in files, which are gone when the scans are over.
+func TestFollowSavesWhatWasInFiles(t *testing.T) {
+	t.Parallel()
+	ts, follow := followed(t, 9)
+	ts.putSource("id", "k3", "v", "lost")
+	path := filepath.Join(t.TempDir(), "verify.checkpoint")
+	spilled := func(o *verify.Options) { o.Checkpoint, o.MaxMemory = path, 1 }
+	for _, resumed := range []bool{false, true} {
+		result, found := ts.verify(follow, spilled)
+		if result.Match || len(found) != 1 || result.Resumed != resumed {
+			t.Errorf("%s: found %v, resumed %t", result.Verdict(), found, result.Resumed)
+		}
+	}
+}
+
 // No page is scanned before each shard has an iterator: what changes in between would be in neither.
 func TestTheStreamIsOpenBeforeTheScans(t *testing.T) {
 	t.Parallel()

@@ -36,6 +36,10 @@ func (f FollowOptions) lifetime() time.Duration {
 	return DefaultLifetime
 }
 
+// settleFollowed is how long a key must differ to be a difference. Before the lifetime has passed since its last change, the replicator's
+// request may still be carried out that brings it.
+func (o Options) settleFollowed() time.Duration { return max(o.Settle, o.Follow.lifetime()) }
+
 func (f FollowOptions) check(o Options) error {
 	switch {
 	case min(f.UntilQuiet, f.For, f.Lifetime, f.Keep) < 0:
@@ -70,10 +74,12 @@ type Following struct {
 // FollowProgress is how far a verification with Follow has come.
 type FollowProgress struct {
 	Opened          bool // the stream: each change from then on is followed
+	NoShards        bool // the stream lists none, and it isn't opened before it does
 	Scanned         bool // both tables
 	Open            int64
 	OldestOpen      time.Duration
 	Suspect         int64 // of the open keys, those that may be differences: found by the scans, or seen to differ for ten seconds
+	Unsettled       int64 // of the open keys: they differed when they were last looked at
 	Differing       int64 // differences that were told, and are there
 	LookedAt        int64
 	Records         int64

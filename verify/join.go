@@ -246,7 +246,7 @@ func (j *join) portion() int64 {
 	return j.maxMemory / 2
 }
 
-// walk calls visit for each item that is left.
+// walk calls visit for each item that is left. If that comes to its end, the join is empty.
 func (j *join) walk(visit func(id string, p pending) error) error {
 	j.spilling.Lock()
 	defer j.spilling.Unlock()
@@ -259,11 +259,16 @@ func (j *join) walk(visit func(id string, p pending) error) error {
 		}
 		return nil
 	}
-	defer func() { j.disk.close() }()
+	disk := j.disk
+	defer disk.close()
 	if err := j.spillAll(); err != nil {
 		return err
 	}
-	return j.resolve(j.disk, 0, visit)
+	if err := j.resolve(disk, 0, visit); err != nil {
+		return err
+	}
+	j.disk = newSpill(j.folder)
+	return nil
 }
 
 // maxDepth bounds how often a part of the files is divided again, each time by spillParts; a part of no more than that many items

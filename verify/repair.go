@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"reseal/internal/call"
 	"reseal/internal/item"
@@ -20,12 +21,12 @@ func (r *run) repair(ctx context.Context, differing []*candidate) ([]*candidate,
 		r.source.forget(c.source)
 		r.target.forget(c.target)
 	}
-	refused := r.refusals()
+	refused := r.takeRefusals()
 	if err := r.bringInLine(ctx, keys); err != nil {
 		return nil, err
 	}
 	again := settlement{run: r, report: func(d Difference) error {
-		d.Refused = refused[d.Key.ID()]
+		d.Refused = refused.why(d.Key.ID())
 		return r.recordAgain(d)
 	}}
 	if err := again.settle(ctx, afresh); err != nil {
@@ -45,18 +46,41 @@ func (r *run) bringInLine(ctx context.Context, keys []item.Key) error {
 // mostRefused bounds the items that the target may refuse before it is taken that something is wrong with the target.
 const mostRefused = 10_000
 
-// refusals has the target's refusals of single items told in the report, and the rest repaired: an item that it refuses for what it is
-// stays a difference. It returns the service's words, by Key.ID, as they come. Only repair's own goroutine writes.
-func (r *run) refusals() map[string]string {
-	refused := map[string]string{}
-	r.converge.Reject = func(key item.Key, reason error) error {
-		if len(refused) == mostRefused {
-			return fmt.Errorf("more than %d items refused by the target, the last one: %w", mostRefused, reason)
-		}
-		refused[key.ID()] = call.Message(reason)
-		return nil
+// refusals are items that the target refuses for what they are, with the service's words, by Key.ID. It is safe for concurrent use.
+type refusals struct {
+	mu  sync.Mutex
+	all map[string]string
+}
+
+// takeRefusals has the target's refusals of single items told in the report, and the rest repaired: such an item stays a difference.
+func (r *run) takeRefusals() *refusals {
+	taken := &refusals{all: map[string]string{}}
+	r.converge.Reject = taken.add
+	return taken
+}
+
+func (r *refusals) add(key item.Key, reason error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.all) == mostRefused {
+		return fmt.Errorf("more than %d items refused by the target, the last one: %w", mostRefused, reason)
 	}
-	return refused
+	r.all[key.ID()] = call.Message(reason)
+	return nil
+}
+
+// why is in what words an item was refused; "": it wasn't.
+func (r *refusals) why(id string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all[id]
+}
+
+// forget is for an item that is about to be written again.
+func (r *refusals) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, id)
 }
 
 // plan says, and for a dry run counts, what repair does, by what was last read. An item whose source is still changing is among it:

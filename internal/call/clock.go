@@ -36,3 +36,15 @@ func (c Clock) At(moment time.Time) time.Time {
 	}
 	return c.date.Add(moment.Sub(c.seen)) // monotonic: both were taken by time.Now
 }
+
+// keepsClock is for how long a clock that is further on is taken for the better one.
+const keepsClock = 10 * time.Minute
+
+// Better is the one of two clocks, the older first, that is less late: none is early.
+func (c Clock) Better(newer Clock) Clock {
+	now := time.Now()
+	if c.date.IsZero() || newer.date.IsZero() || now.Sub(c.seen) > keepsClock || newer.At(now).After(c.At(now)) {
+		return newer
+	}
+	return c
+}

@@ -13,8 +13,13 @@
 //     those before it are applied. A few of the newest keys of each shard are looked at early for that (lane.go). Thanks to them one late
 //     look is enough for all others, which makes it two read units for a record of a key that was not changed again.
 //
-// What neither shows: a key that went back to an earlier value (A, B, A) while the replicator had still all of it to do agrees before it
-// is done. So a probe counts only if no other probe of the shard, with an earlier record, is seen to differ in the same look.
+// Both hold for a key with a single record since it was opened: both sides had been the same before, and a record is of a change, so the
+// target has what the source has only if the record is applied. A key that has several may have gone back to an earlier value (A, B, A),
+// and agree before any of them is applied. Such a key is no probe that counts, and that it agreed says something only as long after its
+// last record as the shard's last probe took.
+//
+// What is not seen: a seed that runs beside brings items to the target before the replicator does, and so did the replicator's own writes
+// of records from before the stream was opened.
 //
 // # When a key differs
 //

@@ -65,9 +65,16 @@ const (
 	repairing                   // it is being repaired
 	repaired                    // it was repaired since it was told last
 	behind                      // records of it may have come that are not in this entry
+	single                      // its last record is the only one since the key was opened: both sides had been the same before
 )
 
 func (e *entry) is(f flags) bool { return e.flags&f != 0 }
+
+// isOpen tells whether it isn't known what becomes of the key. It is of a difference that was told, until it has a record or a repair.
+func (e *entry) isOpen() bool { return !e.is(declared) || e.is(again|repairing) }
+
+// isUnsettled tells of a key that differed when it was last looked at, and was not told as a difference.
+func (e *entry) isUnsettled() bool { return e.differs != nil && !e.is(declared) }
 
 // contrast is what looks at a differing key saw.
 type contrast struct {

@@ -17,13 +17,15 @@ import (
 // file holds entries in the order in which they are due. Each is its flags, its numbers as varints, its key after its length and, if
 // it differed, what both sides had.
 type file struct {
-	disk     *scratch.File
-	reader   *scratch.Reader // nil: nothing was read back yet
-	left     int64           // entries that were not read back
-	read     int64           // and those that were
-	declared int64           // of those that are left
-	oldestOf []instant       // of each block of entries: no record of them, and of those that follow, is older
-	next     *entry          // the first of them; nil: it was not read yet
+	disk      *scratch.File
+	reader    *scratch.Reader // nil: nothing was read back yet
+	left      int64           // entries that were not read back
+	read      int64           // and those that were
+	open      int64           // of those that are left: see entry.isOpen
+	unsettled int64           // likewise
+	keys      filter          // of all that were in it
+	oldestOf  []instant       // of each block of entries: no record of them, and of those that follow, is older
+	next      *entry          // the first of them; nil: it was not read yet
 }
 
 // makeRoom moves entries to a file if they need more than their memory: all but those that are due first. Differences that were told
@@ -87,15 +89,18 @@ func (s *Set) write(list []*entry) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &file{disk: disk, oldestOf: oldestOf(list)}
+	f := &file{disk: disk, keys: newFilter(list), oldestOf: oldestOf(list)}
 	for _, e := range list {
 		if err := encode(disk, e); err != nil {
 			disk.Close()
 			return nil, err
 		}
 		f.left++
-		if e.is(declared) {
-			f.declared++
+		if e.isOpen() {
+			f.open++
+		}
+		if e.isUnsettled() {
+			f.unsettled++
 		}
 	}
 	return f, nil
@@ -236,13 +241,21 @@ func (f *file) pop() *entry {
 	f.next = nil
 	f.left--
 	f.read++
-	if e.is(declared) {
-		f.declared--
+	if e.isOpen() {
+		f.open--
+	}
+	if e.isUnsettled() {
+		f.unsettled--
 	}
 	return e
 }
 
 func (f *file) close() { f.disk.Close() }
+
+// isInFile tells whether an entry of the key may be in a file.
+func (s *Set) isInFile(id string) bool {
+	return slices.ContainsFunc(s.files, func(f *file) bool { return f.keys.mayHave(id) })
+}
 
 // fetch reads back what is due, up to so many entries of each file.
 func (s *Set) fetch(now instant, most int) error {
@@ -280,7 +293,7 @@ func (s *Set) unite(old *entry) {
 	if old.is(declared) && e.is(declared) {
 		s.count.differing-- // it was told twice
 	}
-	e.flags |= old.flags & (declared | repaired | candidate)
+	e.flags = e.flags&^single | old.flags&(declared|repaired|candidate)
 	if e.is(declared) {
 		e.flags |= again
 	}

@@ -40,7 +40,7 @@ func (s *Set) take() (*look, error) {
 	switch n := len(l.entries); {
 	case n == 0:
 		return nil, nil
-	case n < LookKeys && now.since(l.entries[0].due) < batchWait:
+	case n < LookKeys && now.since(l.entries[0].due) < s.batchWait(l.entries[0]):
 		for _, e := range l.entries {
 			s.queue.schedule(e, e.due)
 		}
@@ -49,6 +49,17 @@ func (s *Set) take() (*look, error) {
 	s.count.looks++
 	s.count.looked += int64(len(l.entries))
 	return l, nil
+}
+
+// batchWait is how long the key that is due first waits for others: not long if it is a probe, nor if a look may make it a difference.
+func (s *Set) batchWait(e *entry) time.Duration {
+	switch {
+	case e.differs != nil && !e.is(declared) && s.sourceIsKnown(e) && e.due.since(e.seen) >= s.options.Settle:
+		return 0
+	case e.is(probe):
+		return batchWait / 4
+	}
+	return batchWait
 }
 
 // untilDue is how long there is nothing to be looked at.
@@ -60,7 +71,12 @@ func (s *Set) untilDue() (time.Duration, error) {
 	if !is {
 		return most, err
 	}
-	return max(10*time.Millisecond, min(most, due.plus(batchWait).since(s.now()))), err
+	wait := batchWait / 4 // there may be enough of them by then
+	if len(s.queue) > 0 {
+		wait = min(wait, s.batchWait(s.queue[0]))
+	}
+	now := s.now()
+	return max(10*time.Millisecond, min(most, max(due, now).plus(wait).since(now))), err
 }
 
 // putBack ends a look that failed: the keys are as open as they were.
@@ -135,13 +151,16 @@ func (s *Set) done(l *look, pairs []Pair, repairs bool) ([]Event, error) {
 	return events, s.makeRoom()
 }
 
-// learn takes in what the probes tell of their lanes. One that agrees shows that the records before its own are applied, unless one of
-// those is seen not to be.
+// learn takes in what the probes tell of their lanes. One that agrees, and had a single record, shows that the records before its own are
+// applied, unless one of those is seen not to be.
 func (s *Set) learn(l *look, states [][2]State, ended instant) {
 	missing := map[int32]instant{} // by lane: the first record that is seen not to be applied
 	for i, e := range l.entries {
 		if !e.is(probe) || e.lane == noLane || states[i][0] == states[i][1] || e.records != l.records[i] || e.is(declared) {
 			continue
+		}
+		if _, known := s.lanes[e.lane].applied(l.seen[i]); known {
+			continue // it is lost, not late
 		}
 		if before, is := missing[e.lane]; !is || l.seen[i] < before {
 			missing[e.lane] = l.seen[i]
@@ -151,7 +170,7 @@ func (s *Set) learn(l *look, states [][2]State, ended instant) {
 		}
 	}
 	for i, e := range l.entries {
-		if !e.is(probe) || e.lane == noLane || states[i][0] != states[i][1] || e.records != l.records[i] {
+		if !e.is(probe) || !e.is(single) || e.lane == noLane || states[i][0] != states[i][1] || e.records != l.records[i] {
 			continue
 		}
 		if before, is := missing[e.lane]; is && before <= l.seen[i] {
@@ -182,12 +201,7 @@ func (s *Set) agree(events []Event, e *entry, began, ended instant, p Pair) []Ev
 	if e.agreed == 0 {
 		e.agreed = ended
 	}
-	applied := e.agreed
-	if e.lane != noLane {
-		if known, is := s.lanes[e.lane].applied(e.seen); is {
-			applied = min(applied, known)
-		}
-	}
+	applied := s.appliedBy(e)
 	if began.since(applied) >= s.options.Lifetime {
 		s.remove(e)
 		s.closed.add(e.id, ended, s.options.Keep, s.options.MaxMemory/10)
@@ -196,6 +210,24 @@ func (s *Set) agree(events []Event, e *entry, began, ended instant, p Pair) []Ev
 	s.forgetContrast(e)
 	s.schedule(e, applied.plus(s.options.Lifetime))
 	return events
+}
+
+// appliedBy is when the last record of a key that agrees was applied, at the latest, as far as anything shows it.
+func (s *Set) appliedBy(e *entry) instant {
+	if e.lane == noLane {
+		return e.agreed
+	}
+	l := s.lanes[e.lane]
+	known, is := l.applied(e.seen)
+	switch {
+	case e.is(single) && is:
+		return min(e.agreed, known)
+	case e.is(single):
+		return e.agreed
+	case is:
+		return known
+	}
+	return max(e.agreed, e.seen.plus(l.lag)) // it may have agreed before: what it has now may be what it had
 }
 
 func (s *Set) forgetContrast(e *entry) {
@@ -245,9 +277,6 @@ func (s *Set) differ(events []Event, e *entry, began, ended instant, p Pair, now
 	return events
 }
 
-// readMargin is how much later than a change its record may be in the stream.
-const readMargin = time.Second
-
 // isCertain tells whether a look that began then, and saw the key differ, makes it a difference.
 func (s *Set) isCertain(e *entry, began instant) bool {
 	d, settle := e.differs, s.options.Settle
@@ -257,14 +286,14 @@ func (s *Set) isCertain(e *entry, began instant) bool {
 	if began.since(d.since) >= settle {
 		return true
 	}
-	return s.sourceIsKnown(e) && began.since(e.seen) >= settle && s.through >= d.still.plus(readMargin)
+	return s.sourceIsKnown(e) && began.since(e.seen) >= settle && s.through >= d.still
 }
 
 // sourceIsKnown tells whether the source is as the key's last record has it, if the stream was read far enough.
 func (s *Set) sourceIsKnown(e *entry) bool { return e.lane != noLane && !e.is(behind) }
 
 const (
-	confirmAfter = 2 * time.Second // before a second look at what may be certain then
+	confirmAfter = time.Second // before a second look at what may be certain then
 	mostPause    = 30 * time.Second
 )
 
@@ -277,7 +306,7 @@ func (s *Set) pause(e *entry, now instant) time.Duration {
 	pause := min(max(age/4, earliest), mostPause)
 	if s.sourceIsKnown(e) && age >= s.options.Settle-confirmAfter {
 		pause = min(pause, confirmAfter)
-		if age > s.options.Settle+10*confirmAfter { // the stream is not read so far
+		if age > s.options.Settle+20*time.Second { // the stream is not read so far
 			pause = max(pause, age/8)
 		}
 	}

@@ -122,6 +122,54 @@ func TestALateWriteFindsTheKeyOpen(t *testing.T) {
 	}
 }
 
+// A key that went back to an earlier value agrees before its records are applied. So that says nothing of the records before them: an old
+// write that lands late is found.
+func TestAKeyThatGoesBackShowsNothing(t *testing.T) {
+	for _, lag := range []time.Duration{2 * time.Second, 10 * time.Second, 29 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s, b := newSet(t), newTables()
+			defer start(t, s, Work{Look: b.look, Tell: b.tell})()
+			b.set("k", 2, 1)
+			record(t, s, "k")
+			b.set("back", 3, 3)
+			record(t, s, "back")
+			record(t, s, "back")
+			time.Sleep(lag)
+			b.set("k", 2, 2)                        // both are applied
+			time.Sleep(25 * time.Second)            // what was sent before may land until now
+			b.set("k", 2, 1)                        // and does,
+			b.set("back", 3, 2)                     // for both
+			time.Sleep(2*modelSettle + time.Minute) // for as long as it takes
+			if n := s.Status().Differing; n != 2 {
+				t.Errorf("lag %s: %d differences, told %v", lag, n, b.told())
+			}
+		})
+	}
+}
+
+// A difference that was told, and has a new record, is open until it is known what becomes of it.
+func TestADifferenceWithANewRecordIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b := newSet(t), newTables()
+		defer start(t, s, Work{Look: b.look, Tell: b.tell})()
+		b.set("k", 2, 1)
+		record(t, s, "k")
+		time.Sleep(time.Minute)
+		if st := s.Status(); st.Open != 0 || st.Differing != 1 {
+			t.Errorf("told: %+v", st)
+		}
+		record(t, s, "k")
+		if st := s.Status(); st.Open != 1 || st.Differing != 1 {
+			t.Errorf("a new record: %+v", st)
+		}
+		b.set("k", 3, 3)
+		time.Sleep(time.Minute)
+		if st := s.Status(); st.Open != 0 || st.Differing != 0 {
+			t.Errorf("replicated: %+v", st)
+		}
+	})
+}
+
 // A look during which a record of its key comes closes nothing.
 func TestALookThatARecordOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

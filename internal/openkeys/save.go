@@ -48,10 +48,10 @@ func (s *Set) EachDiffering(visit func(Differing) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	only := func(e *entry) error {
-		d := e.differs
-		if d == nil || e.is(declared) {
+		if !e.isUnsettled() {
 			return nil
 		}
+		d := e.differs
 		return visit(Differing{
 			ID: e.id, Source: d.source, Target: d.target, Changed: e.saved().Changed, First: s.time(d.first), Last: s.time(d.still),
 		})

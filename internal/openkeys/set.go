@@ -65,16 +65,20 @@ func (s *Set) time(i instant) time.Time { return s.base.Add(time.Duration(i - 1)
 func (s *Set) Record(lane, id string, made time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
+	now := max(s.now(), s.count.lastRecord+1) // later than that of the record before, whatever the clock says
 	s.count.records++
 	s.count.lastRecord = now
 	number := s.laneOf(lane)
 	few := s.isFew()
+	isNew := s.entries[id] == nil && !s.isInFile(id)
 	e := s.entry(id)
 	was := e.memory()
 	e.lane, e.seen, e.agreed, e.differs, e.made = number, now, 0, nil, made.UnixMilli()
 	e.records++
-	e.flags &^= behind
+	e.flags &^= behind | single
+	if isNew {
+		e.flags |= single
+	}
 	if e.is(declared) {
 		e.flags |= again
 	}
@@ -83,7 +87,7 @@ func (s *Set) Record(lane, id string, made time.Time) error {
 	if e.is(probe) && e.place != taken {
 		return s.makeRoom() // it stays one, however often it changes
 	}
-	if few || l.wantsProbe(now) {
+	if few || e.is(single) && l.wantsProbe(now) {
 		e.flags |= probe
 	}
 	if e.place != taken || e.due == 0 {
@@ -121,7 +125,7 @@ func (s *Set) open(id string, f flags, made int64) error {
 	if f == declared && !e.is(declared) {
 		s.count.differing++
 	}
-	e.flags |= f
+	e.flags = e.flags&^single | f
 	if e.due > 0 { // it is open already, and what is known of it is newer
 		return nil
 	}
@@ -157,8 +161,13 @@ const fewOpen = 100
 
 func (s *Set) isFew() bool { return len(s.entries) <= fewOpen && len(s.files) == 0 }
 
-// lateMargin is how long after the settling time a key is looked at first at the latest, so that a difference is told soon after it.
-const lateMargin = 3 * time.Second
+const (
+	// lateMargin is how long after the settling time a key may be looked at first, if one look then closes it.
+	lateMargin = 2500 * time.Millisecond
+	// beforeSettled is how long before it a key is looked at first otherwise: a difference is told with the second look, and soon after the
+	// settling time only if the stream is read past the first one by then.
+	beforeSettled = 6 * time.Second
+)
 
 // first is when to look at a key whose last record has not been followed by a look.
 func (s *Set) first(e *entry) instant {
@@ -167,6 +176,9 @@ func (s *Set) first(e *entry) instant {
 	}
 	l := s.lanes[e.lane]
 	late := min(s.options.Lifetime+max(l.lag, earliest)+3*probeInterval, s.options.Settle+lateMargin)
+	if s.options.Lifetime+l.lag > s.options.Settle+lateMargin {
+		late = max(s.options.Settle-beforeSettled, earliest)
+	}
 	if e.is(probe) {
 		return e.seen.plus(min(l.early(), late))
 	}
@@ -208,6 +220,8 @@ type Status struct {
 	LastRecord time.Time // when the last one was seen; zero: none was
 	// Overdue tells that an open key's last record was seen longer ago than the lifetime and ten seconds.
 	Overdue bool
+	// Unsettled are keys that differed when they were last looked at, and were not told as a difference: not for long enough.
+	Unsettled int64
 }
 
 // SuspectAfter is how long a replication that is up to date may take at the most, so to say: a key that differs for longer is a suspect.
@@ -231,16 +245,20 @@ func (s *Set) Status() Status {
 	now := s.now()
 	note := func(seen instant) { st.OldestOpen = max(st.OldestOpen, now.since(seen), 1) }
 	for _, e := range s.entries {
-		if !e.is(declared) {
+		if e.isOpen() {
 			st.Open++
 			note(e.seen)
 			if e.is(candidate) || e.differs != nil && now.since(e.differs.first) > SuspectAfter {
 				st.Suspect++
 			}
 		}
+		if e.isUnsettled() {
+			st.Unsettled++
+		}
 	}
 	for _, f := range s.files {
-		if open := f.left - f.declared; open > 0 {
+		st.Unsettled += f.unsettled
+		if open := f.open; open > 0 {
 			st.Open, st.Suspect = st.Open+open, st.Suspect+open
 			note(f.oldest())
 		}

@@ -11,8 +11,14 @@ import (
 // What follows is the time by the service's clock, by which it trims records, and says when they were made. The machine's may be wrong,
 // and its monotonic one stands still while the machine sleeps, so the clock is that of the last answer.
 
-// observe takes the clock from an answer, if it shows one.
-func (c *Positions) observe(answer middleware.Metadata) { c.setClock(call.ClockOf(answer)) }
+// observe takes the clock from an answer, if it shows one that is better than what is known.
+func (c *Positions) observe(answer middleware.Metadata) {
+	clock := call.ClockOf(answer)
+	if known := c.clock.Load(); known != nil && clock != (call.Clock{}) {
+		clock = known.Better(clock)
+	}
+	c.setClock(clock)
+}
 
 func (c *Positions) setClock(clock call.Clock) {
 	if clock != (call.Clock{}) {

@@ -112,6 +112,7 @@ func New(ctx context.Context, options Options) (*Follower, error) {
 
 // Status is what a Follower does at present.
 type Status struct {
+	Listed       int // shards, when they were listed last
 	ActiveShards int
 	Lag          time.Duration // age of the last record of the shard that is most behind; 0 if nothing is waiting
 	Throttled    int64         // reads, since the start
@@ -125,7 +126,7 @@ type Status struct {
 func (t *Follower) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := Status{Throttled: t.throttled.Throttled()}
+	s := Status{Throttled: t.throttled.Throttled(), Listed: len(t.listed.parents)}
 	for _, of := range t.lags {
 		s.Lag = max(s.Lag, of)
 	}

@@ -2,15 +2,20 @@ package stream
 
 import "time"
 
-// madeMargin is how far a time that is told by records may be off: they have whole seconds ("rounded down to the closest second": API
-// reference, StreamRecord), and the service's clock is known up to a second and an answer's way (see call.Clock).
-const madeMargin = 3 * time.Second
+// madeMargin is how far a time that is told by records may be off: the service's clock is known up to a second and an answer's way, of the
+// best of many answers (see call.Clock). That records have whole seconds ("rounded down to the closest second": API reference,
+// StreamRecord) makes it no later.
+const madeMargin = 2 * time.Second
+
+// appearsWithin is how long after a change its record may be in the stream. Where a record tells the time it doesn't matter: those before it
+// are there.
+const appearsWithin = time.Second
 
 // ReadThrough is a time, by this machine's clock, up to which all changes that the stream had were done by the sink; the zero time if
 // none is known. It is not while a shard is not read to its end and has no reader (it waits for its parent, was halted, or was listed
 // just now), nor while a shard has ended and no listing made since then has a child of it: its next records are in none that is read.
 //
-// A reader knows by records, of which the last was made at a time, and by two reads in a row that find nothing: the time of the first. Until
+// A reader knows by records, of which the last was made at a time, and by two reads in a row that find nothing: a second before the first. Until
 // it is at the shard's end for the first time, those must go on for ten seconds (see tipTime).
 func (t *Follower) ReadThrough() time.Time {
 	t.mu.Lock()
