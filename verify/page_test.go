@@ -254,3 +254,32 @@ func TestPageFails(t *testing.T) {
 		t.Error("a difference without a key is taken")
 	}
 }
+
+// The page of a verification that followed says what is open, how far the stream was read, and what differed and agrees by now.
+func TestPageOfAFollowingRun(t *testing.T) {
+	t.Parallel()
+	result := pageResult(4)
+	result.SourceFingerprint, result.TargetFingerprint = "", ""
+	result.Following = &verify.Following{
+		Open: 1234, OldestOpenSeconds: 12.3, LookedAt: 56_789, FollowedRecords: 98_765, Unsettled: 1, Mended: 1,
+		FollowedSince: "2026-11-25T02:30:00Z", FollowedUntil: "2026-11-25T04:30:00Z",
+	}
+	list := pageDifferences(t, 1)
+	changed := time.Date(2026, 11, 25, 3, 4, 5, 0, time.UTC)
+	list[0].LastChanged = changed
+	mended, unsettled := list[0], list[3]
+	mended.Kind, mended.LastSeen = verify.Mended, changed.Add(time.Minute)
+	unsettled.Kind = verify.Unsettled
+	page := writePage(t, append(list[:3], mended, unsettled), &result, nil)
+	for _, want := range []string{
+		"<dt>open</dt><dd>1,234</dd>", "12.3 s before the end", "<dd>98,765</dd>", "56,789 keys looked at", "<dt>caught up</dt><dd>no</dd>",
+		"each change from 2026-11-25T02:30:00Z to 2026-11-25T04:30:00Z was followed", "<dt>last changed</dt><dd>2026-11-25T03:04:05.000Z", "agrees since 2026-11-25T03:05:05.000Z",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is not in it", want)
+		}
+	}
+	if strings.Contains(page, "fingerprint") || strings.Contains(page, "when the scans began") || kindCount(page, verify.Unsettled) != 1 {
+		t.Error("it has fingerprints, or the time of the scans, or no row of what is unsettled")
+	}
+}

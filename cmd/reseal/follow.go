@@ -111,12 +111,19 @@ func (openError) Is(target error) bool { return target == errDifferent }
 
 // following is the part of the progress line on what is followed.
 func following(f verify.FollowProgress) string {
+	if f.NoShards {
+		return "waiting for the stream to list a shard"
+	}
 	if !f.Opened {
 		return "opening the stream"
 	}
 	open := many(f.Open, "key") + " open"
 	if f.Open > 0 {
-		open += " (oldest " + f.OldestOpen.Round(time.Second).String() + ")"
+		open += " (oldest " + f.OldestOpen.Round(time.Second).String()
+		if f.Unsettled > 0 {
+			open += fmt.Sprintf(", %s differ so far", count(f.Unsettled))
+		}
+		open += ")"
 	}
 	return fmt.Sprintf("%s, %s, lag %s", open, many(f.Differing, "difference"), f.Lag.Round(time.Second))
 }
@@ -125,7 +132,11 @@ func following(f verify.FollowProgress) string {
 type followTroubles struct {
 	failure   string
 	throttled bool
+	noShards  int // times in a row that this was so
 }
+
+// noShardsFor is for how many seconds a stream lists no shard when that is told.
+const noShardsFor = 30
 
 // next returns what is to be told now; "" for nothing.
 func (t *followTroubles) next(f *verify.FollowProgress) string {
@@ -137,6 +148,12 @@ func (t *followTroubles) next(f *verify.FollowProgress) string {
 		return "WARNING: the stream can't be read at present, and is tried again: " + t.failure
 	case f.Failure == nil:
 		t.failure = ""
+	}
+	if t.noShards++; !f.NoShards {
+		t.noShards = 0
+	}
+	if t.noShards == noShardsFor {
+		return "WARNING: the stream of the source lists no shard, and the scans wait for one, for up to 5 minutes"
 	}
 	if f.StreamThrottled > 0 && !t.throttled {
 		t.throttled = true

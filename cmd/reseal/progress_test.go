@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -271,5 +272,39 @@ func TestProgressSays(t *testing.T) {
 	p.say("too late")
 	if out.Len() > 0 {
 		t.Errorf("%q", out)
+	}
+}
+
+// One line says what a verification follows, and what keeps it from that is told once.
+func TestProgressOfFollowing(t *testing.T) {
+	t.Parallel()
+	for want, f := range map[string]verify.FollowProgress{
+		"waiting for the stream to list a shard": {NoShards: true},
+		"opening the stream":                     {},
+		"0 keys open, 0 differences, lag 1s":     {Opened: true, Lag: time.Second},
+		"12 keys open (oldest 34s, 3 differ so far), 1 difference, lag 1s": {
+			Opened: true, Scanned: true, Open: 12, OldestOpen: 34 * time.Second, Unsettled: 3, Differing: 1, Lag: time.Second,
+		},
+	} {
+		if got := following(f); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	var troubles followTroubles
+	told := map[string]int{}
+	say := func(f verify.FollowProgress) {
+		if said := troubles.next(&f); said != "" {
+			told[said]++
+		}
+	}
+	for range 100 {
+		say(verify.FollowProgress{NoShards: true})
+	}
+	for range 3 {
+		say(verify.FollowProgress{Opened: true, StreamThrottled: 2})
+		say(verify.FollowProgress{Opened: true, StreamThrottled: 2, Failure: errors.New("no network")})
+	}
+	if len(told) != 3 || told["WARNING: "+verify.ThrottledStream] != 1 || told["WARNING: the stream can't be read at present, and is tried again: no network"] != 3 {
+		t.Errorf("told %v", told)
 	}
 }

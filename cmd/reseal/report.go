@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"reseal/internal/atomicfile"
 	"reseal/internal/refuse"
@@ -22,14 +24,19 @@ import (
 type reportFile interface {
 	begin(resumed bool) error
 	write(verify.Difference) error
+	show() error                                    // has what was written be seen, though the run goes on
 	end(result *verify.Result, failure error) error // of a run that has begun: one of them is nil
 	abandon()                                       // of a run that was refused
 }
 
 // reports are all of them.
 type reports struct {
-	list  []reportFile
-	begun bool
+	list    []reportFile
+	begun   bool
+	follows bool // the run may go on for hours: what it finds is seen at once
+
+	mu     sync.Mutex // held while one is written or shown
+	failed error      // of showing
 }
 
 // openReports opens the files before the work, so that a path that can't be written is refused.
@@ -76,12 +83,25 @@ func (r *reports) begin(resumed bool) error {
 }
 
 func (r *reports) write(d verify.Difference) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, one := range r.list {
 		if err := one.write(d); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.failed
+}
+
+// show is called about once a second while the run goes on.
+func (r *reports) show() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range r.list {
+		if r.follows && r.begun && r.failed == nil {
+			r.failed = one.show()
+		}
+	}
 }
 
 func (r *reports) abandon() {
@@ -100,7 +120,7 @@ func (r *reports) close(result verify.Result, failure error) error {
 	if failure != nil {
 		what = nil
 	}
-	var errs error
+	errs := r.failed
 	for _, one := range r.list {
 		if err := one.end(what, failure); err != nil {
 			errs = errors.Join(errs, fmt.Errorf("write report: %w", err))
@@ -163,6 +183,8 @@ func (r *lineReport) write(d verify.Difference) error {
 	return r.buffer.Flush()
 }
 
+func (r *lineReport) show() error { return r.buffer.Flush() }
+
 func (r *lineReport) end(*verify.Result, error) error {
 	return errors.Join(r.buffer.Flush(), r.file.Close())
 }
@@ -180,7 +202,12 @@ type pageReport struct {
 	path    string
 	created bool
 	page    *report.Page
+	unseen  bool      // it has rows that the file lacks
+	written time.Time // when the file was, last
 }
+
+// pageInterval is how often the page is written again while the run goes on.
+const pageInterval = 5 * time.Second
 
 func openPage(path string, head report.PageHead) (reportFile, error) {
 	file, created, err := opened(path)
@@ -201,9 +228,20 @@ func openPage(path string, head report.PageHead) (reportFile, error) {
 
 func (r *pageReport) begin(bool) error { return r.end(nil, nil) }
 
-func (r *pageReport) write(d verify.Difference) error { return r.page.Add(d) }
+func (r *pageReport) write(d verify.Difference) error {
+	r.unseen = true
+	return r.page.Add(d)
+}
+
+func (r *pageReport) show() error {
+	if !r.unseen || time.Since(r.written) < pageInterval {
+		return nil
+	}
+	return r.end(nil, nil)
+}
 
 func (r *pageReport) end(result *verify.Result, failure error) error {
+	r.unseen, r.written = false, time.Now()
 	return atomicfile.WriteBy(r.path, func(w io.Writer) error {
 		buffer := bufio.NewWriter(w)
 		return errors.Join(r.page.Write(buffer, result, failure), buffer.Flush())

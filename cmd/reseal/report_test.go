@@ -9,8 +9,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"reseal/internal/item"
 	"reseal/internal/test/testkit"
+	"reseal/verify"
+	"reseal/verify/report"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
@@ -271,4 +276,40 @@ func TestReportOfAResumedRepair(t *testing.T) {
 	if lines := o.file("r.jsonl"); lines != "" {
 		t.Errorf("an older run is in the lines: %s", lines)
 	}
+}
+
+// What a verification that follows finds is in its reports at once.
+func TestReportsOfAFollowingRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lines, page := filepath.Join(t.TempDir(), "r.jsonl"), filepath.Join(t.TempDir(), "r.html")
+		written, err := openReports([]string{lines, page}, false, report.PageHead{Source: "s", Target: "t", Started: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		written.follows = true
+		schema := item.Schema{Hash: item.KeyAttribute{Name: "id", Type: "S"}}
+		key, err := schema.KeyOf(item.Of(testkit.Item("id", "lost")))
+		if err == nil {
+			err = written.begin(false)
+		}
+		if err == nil {
+			err = written.write(verify.Difference{Key: key, Kind: verify.Missing, LastChanged: time.Now()})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		written.show()
+		if content, err := os.ReadFile(lines); err != nil || !strings.Contains(string(content), `"lost"`) || !strings.Contains(string(content), `"last_changed"`) {
+			t.Errorf("lines: %v, %s", err, content)
+		}
+		time.Sleep(pageInterval)
+		written.show()
+		if content, err := os.ReadFile(page); err != nil || !strings.Contains(string(content), "lost") || !strings.Contains(string(content), "NOT FINISHED") {
+			t.Errorf("page: %v, %.300s", err, content)
+		}
+		if err := written.close(verify.Result{}, nil); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -79,13 +79,16 @@ key is open and nothing differs. With --checkpoint it goes on from there without
 		if err != nil {
 			return err
 		}
-		o.Difference = written.write
+		o.Difference, written.follows = written.write, follow.on
 		o.Begin = func(resumed bool) error {
 			begun()
 			return written.begin(resumed)
 		}
 		progress := j.progressSaying(cmd, follow.stopping(o.Checkpoint))
-		o.Progress = progress.verify
+		o.Progress = func(now verify.Progress) {
+			written.show()
+			progress.verify(now)
+		}
 		result, err := verify.Run(ctx, o)
 		progress.finish()
 		result.Source, result.Target = source.Given, target.Given
@@ -103,7 +106,7 @@ key is open and nothing differs. With --checkpoint it goes on from there without
 	j.addTo(cmd, func(f *pflag.FlagSet) {
 		f.IntVar(&o.Segments, "segments", 16, "segments of the parallel Scan of each table, 1 to 1,000,000")
 		f.Var(&readUnits, "read-units", "most read units a second from each table (default: 80 % of what is provisioned)")
-		f.DurationVar(&o.Settle, "settle", 30*time.Second, "how long a difference must last, its source unchanged, to count as one")
+		f.DurationVar(&o.Settle, "settle", 30*time.Second, "how long a difference must last, its source unchanged, to count as one (with\n--follow at least 30s, as long as a replicator's request may live)")
 		f.Var(&maxMemory, "max-memory", "memory for items that wait for their counterpart; more of them go to files\nin TMPDIR")
 		f.BoolVar(&o.Consistent, "consistent", false, "scan with consistent reads: a match rests on no read that may be stale, at twice the\nread units")
 		follow.addTo(f)

@@ -92,7 +92,7 @@ type pageCellView struct {
 // sides are the tables' names in rows and cells.
 var sides = [2]string{"source", "target"}
 
-var kindNames = map[verify.Kind]string{verify.Missing: "missing", verify.Extra: "extra", verify.Different: "different", verify.StillChanging: "still changing"}
+var kindNames = map[verify.Kind]string{verify.Missing: "missing", verify.Extra: "extra", verify.Different: "different", verify.StillChanging: "still changing", verify.Unsettled: "unsettled"}
 
 // Write writes the page of a verification that ended with a result, or failed. With neither it says that the verification has not
 // ended. Whatever is not the whole result is marked as such.
@@ -144,6 +144,10 @@ func (p *Page) kinds() (list []pageKindView, cut bool) {
 	for _, kind := range []verify.Kind{verify.Missing, verify.Extra, verify.Different, verify.StillChanging} {
 		list = append(list, pageKindView{kind, kindNames[kind], p.seen[kind], p.shown[kind]})
 		cut = cut || p.seen[kind] > int64(p.shown[kind])
+	}
+	if n := p.seen[verify.Unsettled]; n > 0 { // only a run that followed has them
+		list = append(list, pageKindView{verify.Unsettled, kindNames[verify.Unsettled], n, p.shown[verify.Unsettled]})
+		cut = cut || n > int64(p.shown[verify.Unsettled])
 	}
 	return list, cut
 }
