@@ -82,6 +82,8 @@ type change struct {
 	at   time.Duration // after the stream was enabled
 	key  attrs
 	item attrs // what the table holds then; nil: the item is deleted
+
+	made time.Time // as its record says, by the service's clock; zero: whatever it says
 }
 
 // application draws the writes of a live application and keeps what the table holds after them.

@@ -107,11 +107,17 @@ func (c *client) BatchWriteItem(ctx context.Context, in *dynamodb.BatchWriteItem
 			out.UnprocessedItems[c.table.name] = left
 		}
 		for _, one := range all {
+			var key, item attrs
 			if one.DeleteRequest != nil {
-				c.table.set(one.DeleteRequest.Key, nil, time.Now(), c.p.role)
+				key = one.DeleteRequest.Key
+			} else {
+				key, item = keyOf(c.table.spec, one.PutRequest.Item), one.PutRequest.Item
+			}
+			if c.p.w.isDropped(c.p, key, item) {
 				continue
 			}
-			c.table.set(keyOf(c.table.spec, one.PutRequest.Item), one.PutRequest.Item, time.Now(), c.p.role)
+			c.table.set(key, item, time.Now(), c.p.role)
+			c.p.w.wasApplied(c.p, key, item)
 		}
 		out.ConsumedCapacity = []types.ConsumedCapacity{{TableName: &c.table.name, CapacityUnits: aws.Float64(float64(len(all)))}}
 		if len(all) > 0 {
@@ -218,9 +224,13 @@ func (s *streams) GetRecords(ctx context.Context, in *dynamodbstreams.GetRecords
 			failure = err
 			return
 		}
+		s.p.w.takesPage(s.p, shard)
 		most := oneOf(random, 0, 1, 3, 10, 100, 1000)
 		if full {
 			most = max(1, most)
+		}
+		if f := s.p.w.plan.following; f != nil && f.wholePages {
+			most = 1000
 		}
 		if index > 0 && most > 0 && chance(random, s.p.w.plan.faults) && s.p.w.ordinal("replay of "+shard) < 10 {
 			s.p.w.count("records replayed")

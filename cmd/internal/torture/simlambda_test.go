@@ -85,7 +85,7 @@ func isClosed(c chan struct{}) bool {
 // follow delivers a shard to its end.
 func (m *mapping) follow(shard string) {
 	index := 0
-	env := &environment{w: m.w, stream: m.stream, name: replicator + " of " + shard}
+	env := &environment{w: m.w, stream: m.stream, name: replicator + " of " + shard, shard: shard}
 	for n := 0; m.ctx.Err() == nil; n++ {
 		random := dice(m.w.plan.seed, "delivery of "+shard, n)
 		draining := m.draining.Err() != nil
@@ -120,6 +120,7 @@ type environment struct {
 	w       *simWorld
 	stream  *simStream
 	name    string
+	shard   string
 	p       *process
 	handler *replicate.Handler
 	crashes int
@@ -155,6 +156,7 @@ func (e *environment) invoke(records []entry[change]) int {
 	}
 	overdue := context.AfterFunc(ctx, p.kill) // the service ends what takes too long
 	defer overdue()
+	w.takesPage(p, e.shard)
 	before, begun := p.sent(), time.Now()
 	response, err := e.handler.Handle(ctx, eventOf(records, e.stream.arn))
 	if p.isDead() {
@@ -197,6 +199,9 @@ func eventOf(records []entry[change], stream string) []byte {
 func wireRecord(one entry[change]) map[string]any {
 	random := dice(0, one.sequence, 0)
 	made := one.visible.Add(between(random, -time.Hour, time.Hour))
+	if !one.record.made.IsZero() {
+		made = one.record.made.Truncate(time.Second)
+	}
 	change := map[string]any{
 		"SequenceNumber": one.sequence, "Keys": wireItem(one.record.key), "ApproximateCreationDateTime": float64(made.UnixMilli()) / 1000,
 	}

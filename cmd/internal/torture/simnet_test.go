@@ -57,6 +57,10 @@ func (pl *plan) odds(role, op string) (float64, []string) {
 		return 0.2, []string{"cut, carried out late", "no answer"}
 	case op == "BatchWriteItem" && role == replicator && pl.denying:
 		return 0.15, []string{"denied"}
+	case op == "GetRecords" && role == follower && time.Now().Before(pl.following.crowded):
+		return 0.5, []string{"throttle"}
+	case op == "GetRecords" && role == follower:
+		return pl.faults / 4, faultNames // who is throttled more is behind, and says so
 	}
 	return pl.faults, faultNames
 }
@@ -66,6 +70,9 @@ func (pl *plan) fateOf(random *rand.Rand, role, op string) fate {
 	f := fate{lands: between(random, 0, pl.pace)}
 	if op == "BatchWriteItem" && role == seeder {
 		f.lands = between(random, 0, pl.writePace)
+	}
+	if most := pl.following.pace(role, op); most > 0 {
+		f.lands = between(random, 0, most)
 	}
 	f.answers = f.lands + between(random, time.Millisecond, pl.pace)
 	probability, names := pl.odds(role, op)
@@ -116,6 +123,7 @@ func (p *process) send(ctx context.Context, op string, carryOut func(random *ran
 	}
 	p.called()
 	p.w.begun(p, op)
+	p.w.followed.begins(p, op)
 	random := dice(p.w.plan.seed, p.role+" "+op, p.w.ordinal(p.role+" "+op))
 	f := p.w.plan.fateOf(random, p.role, op)
 	if f.name == "denied" && p.w.ordinal("denied to "+p.role) >= 3*p.w.plan.mostTroubles {

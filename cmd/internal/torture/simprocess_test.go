@@ -139,6 +139,9 @@ func (w *simWorld) keep(role, checkpoint string, disturb bool, run func(ctx cont
 			how = w.plan.trouble(random, role)
 		}
 		after := between(random, 0, oneOf(random, 500*time.Millisecond, 5*time.Second, 25*time.Second))
+		if role == follower {
+			after *= 5
+		}
 		p := w.newProcess(role, checkpoint)
 		if how == killed && chance(random, 0.6) {
 			p.killAfter(1 + random.IntN(25))
@@ -258,7 +261,7 @@ func (w *simWorld) causeOf(p *process, how end, err error) string {
 		return "ended for a reason of the twist's"
 	case how == diskFull && errors.Is(err, fs.ErrNotExist):
 		return "stopped by a full disk"
-	case err != nil && (!refuse.Is(err) || p.role == replicator) && wasPlanted(err): // a tailer that may not list the stream refuses
+	case err != nil && (!refuse.Is(err) || p.role == replicator || p.role == follower) && wasPlanted(err): // who may not list the stream refuses
 		return "failed"
 	}
 	w.t.Errorf("%s ended with %v", p.role, err)

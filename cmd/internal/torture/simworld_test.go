@@ -55,10 +55,17 @@ type plan struct {
 	deadLetters  bool          // the replicator hands on what the target refuses
 	accepts      time.Duration // from then on the target refuses nothing; 0: never
 	seedWaits    bool          // a seed that was ended goes on after the replicator's downtimes only
+	following    *following    // of runs of that kind; nil: it is another one
 }
 
-// newPlan draws a plan: 10 to 130 keys, up to a minute of writes.
+// newPlan draws a plan: 10 to 130 keys, up to a minute of writes, and a twist.
 func newPlan(number uint64) *plan {
+	pl := drawPlan(number)
+	pl.drawTwist()
+	return pl
+}
+
+func drawPlan(number uint64) *plan {
 	random := dice(number, "plan", 0)
 	pl := &plan{
 		seed: number, spec: drawSpec(random), asLambda: chance(random, 0.4), shards: 1 + random.IntN(4), segments: 1 + random.IntN(6),
@@ -90,7 +97,6 @@ func newPlan(number uint64) *plan {
 	for range random.IntN(8) {
 		pl.splits = append(pl.splits, between(random, 0, end))
 	}
-	pl.drawTwist()
 	return pl
 }
 
@@ -122,6 +128,7 @@ type simWorld struct {
 	drained  bool         // replication has been told to come to its end
 	notes    []string
 	working  []*process // that have a checkpoint, and have begun
+	followed followed
 }
 
 func newSimWorld(t *testing.T, pl *plan, folder string, all *tally) *simWorld {
@@ -174,6 +181,9 @@ func (w *simWorld) applyIf(c change, condition func(was attrs) bool) {
 	defer w.mu.Unlock()
 	random := dice(w.plan.seed, "record", w.made)
 	w.made++
+	if w.plan.following != nil {
+		c.made = w.serviceTime()
+	}
 	now := w.streams[len(w.streams)-1]
 	if now.disabled.Load() {
 		return

@@ -195,4 +195,37 @@ var mutants = []mutant{
 		name: "young-shard", what: "one answer that there is no such shard is believed", file: "internal/stream/listing.go",
 		from: "!isGone(err) || n == confirmations {", to: "true || !isGone(err) || n == confirmations {",
 	},
+	{
+		name: "open-before-scan", kind: following, what: "the stream is opened while the scans go on", file: "verify/follow.go",
+		from: "case <-f.tail.Opened():", to: "default:",
+	},
+	{
+		name: "record-during-a-look", kind: following, what: "a look counts during which a record of its key came", file: "internal/openkeys/look.go",
+		from: "if e.records != l.records[i] {", to: "if false && e.records != l.records[i] {",
+	},
+	{
+		name: "closed-for-good", kind: following, what: "a key is closed for good when it agrees, though an older write may still land", file: "internal/openkeys/look.go",
+		from: "if began.since(applied) >= s.options.Lifetime {", to: "if true || began.since(applied) >= s.options.Lifetime {",
+	},
+	{
+		name: "opened-again", kind: following, what: "a record of a key that is open already changes nothing", file: "internal/openkeys/set.go",
+		from: "number := s.laneOf(lane)\n", to: "number := s.laneOf(lane)\n\tif old := s.entries[id]; old != nil {\n\t\told.records++\n\t\treturn nil\n\t}\n",
+	},
+	{
+		name: "source-first", kind: following, what: "a look reads the source after the target", file: "verify/follow.go",
+		from: "sources, err := r.source.reader.Read(ctx, keys, batch.Unknown)\n\tif err != nil {\n\t\treturn nil, fmt.Errorf(\"read source: %w\", err)\n\t}\n\tnow := r.clock.Now()\n\ttargets, err := r.target.reader.Read(ctx, keys, batch.Unknown)",
+		to:   "targets, err := r.target.reader.Read(ctx, keys, batch.Unknown)\n\tif err != nil {\n\t\treturn nil, fmt.Errorf(\"read source: %w\", err)\n\t}\n\tnow := r.clock.Now()\n\tsources, err := r.source.reader.Read(ctx, keys, batch.Unknown)",
+	},
+	{
+		name: "several-records-show-nothing", kind: following, what: "that a key agrees which had several records shows that those before are applied", file: "internal/openkeys/look.go",
+		from: "!e.is(probe) || !e.is(single) || e.lane", to: "!e.is(probe) || e.lane",
+	},
+	{
+		name: "read-through-all-shards", kind: following, what: "a shard that is not read yet counts as read", file: "internal/stream/through.go",
+		from: "if t.readers[shard] == nil && !t.position.isDrained(shard) {", to: "if false && t.readers[shard] == nil && !t.position.isDrained(shard) {",
+	},
+	{
+		name: "read-through-children", kind: following, what: "a shard that has ended counts as read, though its children are not listed", file: "internal/stream/through.go",
+		from: "if !t.listed.hasChild[shard] || t.listed.at.Before(ended) {", to: "if false && (!t.listed.hasChild[shard] || t.listed.at.Before(ended)) {",
+	},
 }

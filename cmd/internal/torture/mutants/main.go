@@ -34,10 +34,17 @@ type mutant struct {
 	file       string
 	from, to   string
 	twist      string // of all runs; "": it is drawn
+	kind       string // of the runs: the name of the test that plays them; "": TestSimulated
 
 	// Of a feature that the torture can't see, why not, and what finds the mutant instead: a test of the file's package, or of tests.
 	why, test, tests string
 }
+
+// The tests that play runs of a kind.
+const (
+	simulated = "TestSimulated"
+	following = "TestFollowing"
+)
 
 func main() {
 	runs := flag.Int("runs", 50, "runs within which each mutant must be found")
@@ -56,11 +63,13 @@ func run(runs int, seed uint64, names []string) error {
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	if len(names) == 0 {
-		at, output, err := torture(folder, "", runs, seed, "")
-		if err != nil || at > 0 {
-			return fmt.Errorf("the torture fails without a mutant, in run %d: %w\n%s", at, err, output)
+		for _, kind := range []string{"", following} {
+			at, output, err := torture(folder, "", runs, seed, kind, "")
+			if err != nil || at > 0 {
+				return fmt.Errorf("the torture fails without a mutant, in run %d: %w\n%s", at, err, output)
+			}
 		}
-		fmt.Printf("%-28s not found in %d runs, as it should be\n", "none", runs)
+		fmt.Printf("%-28s not found in %d runs of each kind, as it should be\n", "none", runs)
 	}
 	var missed []error
 	for _, m := range mutants {
@@ -87,7 +96,7 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 	if m.test != "" {
 		return m.unit(overlaid)
 	}
-	at, output, err := torture(folder, overlaid, runs, seed, m.twist)
+	at, output, err := torture(folder, overlaid, runs, seed, m.kind, m.twist)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w\n%s", err, output)
@@ -96,7 +105,7 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 	}
 	spent, again := time.Since(start), 0
 	for range replays {
-		failed, output, err := play(folder, 1, seed+uint64(at)-1, m.twist)
+		failed, output, err := play(folder, 1, seed+uint64(at)-1, m.kind, m.twist)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, output)
 		}
@@ -130,19 +139,19 @@ func (m mutant) told() string {
 var failedRun = regexp.MustCompile(`run (\d+) of \d+ failed`)
 
 // torture builds the simulated torture and returns the first run that fails; 0: none did.
-func torture(folder, overlaid string, runs int, seed uint64, twist string) (at int, output string, err error) {
+func torture(folder, overlaid string, runs int, seed uint64, kind, twist string) (at int, output string, err error) {
 	binary := filepath.Join(folder, "torture.test")
 	build := exec.Command("go", "test", "-c", "-overlay", overlaid, "-o", binary, "./cmd/internal/torture")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, string(out), fmt.Errorf("build: %w", err)
 	}
-	return play(folder, runs, seed, twist)
+	return play(folder, runs, seed, kind, twist)
 }
 
 // play runs the torture that is built, and returns the first run that fails; 0: none did.
-func play(folder string, runs int, seed uint64, twist string) (at int, output string, err error) {
+func play(folder string, runs int, seed uint64, kind, twist string) (at int, output string, err error) {
 	binary := filepath.Join(folder, "torture.test")
-	test := exec.Command(binary, "-test.run", "^TestSimulated$", "-test.v")
+	test := exec.Command(binary, "-test.run", "^"+cmp.Or(kind, simulated)+"$", "-test.v")
 	test.Dir = folder
 	test.Env = append(os.Environ(), fmt.Sprint("RESEAL_TORTURE_RUNS=", runs), fmt.Sprint("RESEAL_TORTURE_SEED=", seed), "RESEAL_TORTURE_STOP=1",
 		"RESEAL_TORTURE_TWIST="+twist)
@@ -154,7 +163,7 @@ func play(folder string, runs int, seed uint64, twist string) (at int, output st
 		_, err := fmt.Sscan(found[1], &at)
 		return at, string(out), err
 	}
-	if n := strings.Count(string(out), "=== RUN   TestSimulated/runs/"); n > 0 {
+	if n := strings.Count(string(out), "=== RUN   "+cmp.Or(kind, simulated)+"/runs/"); n > 0 {
 		return n, string(out), nil
 	}
 	return 0, string(out), fmt.Errorf("run the torture: %w", err)
