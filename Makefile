@@ -87,15 +87,15 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) </dev/null || exit 1; \
 	done
 
-# Each run has a seed; a failed one is played again with SEED=its seed RUNS=1 and its KIND, which is simulated or live (both, if left
+# Each run has a seed; a failed one is played again with SEED=its seed RUNS=1 and its KIND, which is simulated, following or live (all, if left
 # out). "make test" has a short form of it.
 SEED ?=
 RUNS ?= 500
 KIND ?=
 torture: SHELL := bash
-torture: ## play random migrations under faults: make torture [KIND=simulated|live] [SEED=n] [RUNS=500]
+torture: ## play random migrations under faults: make torture [KIND=simulated|following|live] [SEED=n] [RUNS=500]
 	set -o pipefail; RESEAL_TORTURE_SEED=$(SEED) RESEAL_TORTURE_RUNS=$(RUNS) $(GO) test -count 1 -timeout 0 -parallel 4 -v \
-		-run '$(if $(KIND),(?i)^Test$(KIND)$$,^Test(Simulated|Live)$$)' ./cmd/internal/torture | grep -v '^=== \|--- PASS'
+		-run '$(if $(KIND),(?i)^Test$(KIND)$$,^Test(Simulated|Following|Live)$$)' ./cmd/internal/torture | grep -v '^=== \|--- PASS'
 
 mutants: ## take one safety feature out at a time: the torture must find each within 50 runs
 	$(GO) run ./cmd/internal/torture/mutants

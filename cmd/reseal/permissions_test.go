@@ -127,6 +127,7 @@ func TestPermissions(t *testing.T) {
 	testkit.Delete(t, ts.db, ts.target, testkit.Item("id", "a", "n", 3))
 	run("verify --repair", "--repair", "--settle", "1s")
 	ts.mustBeEqual()
+	run("verify --follow", "--follow", "--until-quiet", "1s")
 	run("cutover", "--quiet", "1s", "--watch", "1s", "--replicator-arn", replicatorARN)
 
 	// What a command has and didn't use: on tables such as these, with this engine, and for these reasons.
@@ -134,6 +135,7 @@ func TestPermissions(t *testing.T) {
 		"prepare":         {target: []string{"DescribeTable"}},                                                                                  // provisioned capacity
 		"prepare --apply": {target: []string{"TagResource", "UpdateContinuousBackups"}},                                                         // needed by CreateTable with tags; recovery that is on
 		"verify":          {source: []string{"BatchGetItem"}, target: []string{"BatchGetItem"}},                                                 // tables that differ
+		"verify --follow": {source: []string{"BatchGetItem"}, target: []string{"BatchGetItem"}},                                                 // keys that changed
 		"cutover":         {source: []string{"DeleteResourcePolicy", "BatchGetItem"}, target: []string{"DeleteResourcePolicy", "BatchGetItem"}}, // keys that changed; going back
 		"seed":            {target: []string{"BatchGetItem"}},                                                                                   // writes whose answer was lost
 	}

@@ -6,12 +6,14 @@
 // equal by a comparison that shares no code with reseal, and verify must say so. Then losses are planted in the target (items that
 // go, are altered in one place, or come back), and verify must find each of them and nothing else.
 //
-// There are two kinds of runs:
+// There are three kinds of runs:
 //
 //   - simulated (TestSimulated): reseal's code and the SDK's client in one process, with tables, stream, network and clock in memory
 //     (testing/synctest). A run takes a minute of its own time and some hundredths of a second of the machine's, with all of
 //     reseal's time-outs as they are. The replicator is the tailer, or the Lambda's handler behind an event source mapping. Kill -9 is
 //     simulated: nothing of a dead process is carried out but what it had sent, and its checkpoint is as it was at that moment.
+//   - following (TestFollowing): the same, and "verify --follow" reads the stream beside seed and replication, from some time on, is killed,
+//     and goes on from its checkpoint; see there, and below.
 //   - live (TestLive): the built programs as processes, a real engine, and proxies between them. The engine's stream, of one shard, is
 //     dealt out to shards that split. The Lambda is its real program behind a Runtime API server. In most runs the time-out of
 //     requests is 3 s instead of 20 s, and delays are scaled with it (the programs are built with that one constant changed, by
@@ -37,6 +39,23 @@
 // Not played, since nothing outside of the table can help it (the README's limits): a write of the replicator's that lands after newer
 // ones. One simulated run in 25 has those, and verify must find what is lost by it. Two more things are taken for granted: a shard
 // is listed before a younger one, and GetRecords finds nothing, though there is something, not twice in a row.
+//
+// # Following
+//
+// In runs of that kind the replicator is broken: it drops some writes, and after some of them an older value gets to the target late (a lost
+// update, a resurrection, a stale replay). That is a request of an earlier page, up to 24 s after the page of the newer one was begun. Items
+// of the target are spoilt before the scans. Shards split; at the end they do when nothing happens any more, and are followed by changes
+// that nobody replicates. The times in stream records are right here, by the service's clock, which is up to 3 h off.
+//
+// Whatever is told must be true: there was a time at which the item had differed for the settling time, its source unchanged. In the end
+// each item that differs is named, if the stream has touched it since the scans began, or they can't but have seen it
+// (followjudge_test.go). Not foreseen, and so not asked for: what is spoilt when a key was closed, and late writes where a seed has written
+// the item first, or replication is more than half a minute late.
+//
+// 300 runs (seeds from 7000), with 274,025 changes and 8,996 differences in the end, took 4 minutes; none was missed, none was false. Runs
+// before those have found that verify --follow closed keys too early where others went back and forth, that a repair kept looks waiting, that
+// no checkpoint could be saved after what waited for its counterpart had been in files, that a difference with a new record wasn't open,
+// and that --until-quiet ended behind the stream.
 //
 // # Twists
 //
