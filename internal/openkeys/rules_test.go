@@ -194,6 +194,32 @@ func TestALookThatARecordOvertakes(t *testing.T) {
 	})
 }
 
+// Nor does it show that the record is applied: an old write that lands late is found.
+func TestALookThatARecordOvertakesShowsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b := newSet(t), newTables()
+		defer start(t, s, Work{Look: b.look, Tell: b.tell})()
+		b.set("k", 1, 1)
+		overtaken := false
+		b.during = func() {
+			if !overtaken {
+				overtaken = true
+				b.source["k"] = 2
+				record(t, s, "k")
+			}
+		}
+		record(t, s, "k")
+		time.Sleep(20 * time.Second)
+		b.set("k", 2, 2)             // it is applied
+		time.Sleep(25 * time.Second) // what was sent before may land until now
+		b.set("k", 2, 1)             // and does
+		time.Sleep(2*modelSettle + time.Minute)
+		if st := s.Status(); st.Differing != 1 {
+			t.Errorf("%+v, told %v", st, b.told())
+		}
+	})
+}
+
 // A lost update is told within the settling time and ten seconds of its record, once, with when it was made, and then as mended.
 func TestALostUpdateIsToldInTime(t *testing.T) {
 	for _, busy := range []bool{false, true} {

@@ -3,6 +3,7 @@ package torture
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -35,6 +36,7 @@ func TestFollowing(t *testing.T) {
 type followed struct {
 	mu     sync.Mutex
 	scans  map[*process]time.Time // when each run of it began to scan
+	looks  []string               // tables that were read by key, one after the other
 	broken map[string]bool        // late writes that were made
 	seeded time.Time              // when the seed was done
 	pages  map[string]time.Time   // when the replicator began to read, or to be given, the page of a shard that it is at
@@ -42,11 +44,16 @@ type followed struct {
 
 // begins is told of each request.
 func (f *followed) begins(p *process, op string) {
-	if p.role != follower || op != "Scan source" && op != "Scan target" {
+	kind, table, _ := strings.Cut(op, " ")
+	if p.role != follower || kind != "Scan" && kind != "BatchGetItem" {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if kind == "BatchGetItem" {
+		f.looks = append(f.looks, table)
+		return
+	}
 	if f.scans == nil {
 		f.scans = map[*process]time.Time{}
 	}

@@ -77,6 +77,24 @@ func TestFollowingRepairs(t *testing.T) {
 	})
 }
 
+// Each look reads the source before the target.
+func TestFollowingReadsTheSourceFirst(t *testing.T) {
+	onSteady(t, func(w *simWorld, f *followCase) {
+		if _, err := f.run(false, func() { f.lose(1) }); err != nil {
+			t.Fatal(err)
+		}
+		looks := w.followed.looks
+		for i, table := range looks {
+			if want := []string{"source", "target"}[i%2]; table != want {
+				t.Fatalf("read %q", looks)
+			}
+		}
+		if len(looks) < 4 || len(looks)%2 != 0 {
+			t.Errorf("read %q", looks)
+		}
+	})
+}
+
 // A verification goes on from its checkpoint without a scan, also when the shards have split meanwhile.
 func TestFollowingGoesOnAfterASplit(t *testing.T) {
 	onSteady(t, func(w *simWorld, f *followCase) {
