@@ -100,6 +100,8 @@ func TestApplicationFindsLostWrites(t *testing.T) {
 		if is.may[0] == "" {
 			Put(t, g.db, g.source, Item("id", id, "written", "0-0"))
 			one("an item that is back after its deletion")
+			Put(t, g.db, g.source, Item("id", id))
+			one("an item without a value after its deletion")
 			return
 		}
 	}

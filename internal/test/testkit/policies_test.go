@@ -293,3 +293,27 @@ func TestPolicyIsEnforced(t *testing.T) {
 		t.Errorf("the operator is denied, or others aren't: %v", p.Denials())
 	}
 }
+
+// The table's policy is also that of its indexes, which have ARNs of their own.
+func TestPolicyOfIndexes(t *testing.T) {
+	p := play(t)
+	scan := func(index string) bool {
+		in := &dynamodb.ScanInput{TableName: &p.table}
+		if index != "" {
+			in.IndexName = &index
+		}
+		_, err := ClientAs(p.front.URL, "app").Scan(t.Context(), in)
+		if err != nil && code(err) != "AccessDeniedException" {
+			t.Fatal(err)
+		}
+		return err != nil
+	}
+	for resource, want := range map[string][2]bool{
+		p.arn: {true, false}, p.arn + "/index/*": {false, true}, p.arn + "/index/by-n": {false, true}, p.arn + "/index/by-m": {}, p.arn + "*": {true, true},
+	} {
+		p.Put(p.table, fmt.Sprintf(`{"Statement":{"Effect":"Deny","Principal":"*","Action":"dynamodb:Scan","Resource":"%s"}}`, resource))
+		if got := [2]bool{scan(""), scan("by-n")}; got != want {
+			t.Errorf("%s: denied of the table and of the index: %v, want %v", resource, got, want)
+		}
+	}
+}

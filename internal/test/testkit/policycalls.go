@@ -49,9 +49,6 @@ func (o *tablePolicy) current() *revision {
 
 // enforced is the document that a request is judged by.
 func (o *tablePolicy) enforced(now time.Time, late time.Duration, random *rand.Rand) *policy.Document {
-	if late == Never {
-		return nil
-	}
 	for i := len(o.all) - 1; i >= 0; i-- {
 		one := o.all[i]
 		since := now.Sub(one.at) - late
