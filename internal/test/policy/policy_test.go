@@ -130,7 +130,7 @@ func TestConditions(t *testing.T) {
 		{`"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/a?"}`, false},
 		{`"ArnLike": {"aws:PrincipalArn": "arn:*:*:*:*:role/app"}`, true},
 		{`"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*"}`, false}, // a wildcard stays within its part
-		{`"ArnLike": {"aws:PrincipalArn": "app"}`, false},                              // no ARN
+		{`"ArnLike": {"aws:PrincipalArn": "app"}`, false},            // no ARN
 		{`"ArnNotEquals": {"aws:PrincipalArn": "` + role + `"}`, false},
 		{`"ArnNotEquals": {"aws:PrincipalArn": "` + other + `"}`, true},
 		{`"ArnNotEquals": {"aws:PrincipalArn": ["` + other + `", "` + role + `"]}`, false},
