@@ -131,6 +131,7 @@ func TestAKeyThatGoesBackShowsNothing(t *testing.T) {
 			defer start(t, s, Work{Look: b.look, Tell: b.tell})()
 			b.set("k", 2, 1)
 			record(t, s, "k")
+			time.Sleep(600 * time.Millisecond) // so that one look doesn't see both
 			b.set("back", 3, 3)
 			record(t, s, "back")
 			record(t, s, "back")

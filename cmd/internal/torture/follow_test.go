@@ -203,8 +203,8 @@ func (w *simWorld) spoilBefore() {
 // changeUnseen splits shards, of which the new ones may be listed late, and changes items that nobody replicates.
 func (w *simWorld) changeUnseen() {
 	random := dice(w.plan.seed, "coda", 0)
-	time.Sleep(between(random, 0, codaQuiet))
-	for range random.IntN(4) {
+	time.Sleep(between(random, codaQuiet/3, codaQuiet))
+	for range 1 + random.IntN(3) {
 		w.splitShard(random)
 	}
 	for n := range 1 + random.IntN(4) {

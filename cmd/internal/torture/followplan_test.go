@@ -44,7 +44,7 @@ func newFollowingPlan(number uint64) *plan {
 	f := &following{
 		consistent: chance(random, 0.5), repairs: chance(random, 0.15), settle: oneOf[time.Duration](random, 5, 30, 30, 30, 45) * time.Second,
 		maxMemory: oneOf[int64](random, 1<<15, 1<<20), lookPace: oneOf[time.Duration](random, 0, 0, 2, 5) * time.Second,
-		applyPace: oneOf[time.Duration](random, 0, 0, 3, 8) * time.Second, dropped: map[string]bool{}, late: map[string]lateWrite{}, coda: chance(random, 0.6),
+		applyPace: oneOf[time.Duration](random, 0, 0, 3, 8) * time.Second, dropped: map[string]bool{}, late: map[string]lateWrite{}, coda: chance(random, 0.8),
 	}
 	if pl.asLambda {
 		f.applyPace = min(f.applyPace, 3*time.Second) // an invocation has 30 s
@@ -76,10 +76,10 @@ func (pl *plan) writeOn(random *rand.Rand, f *following) {
 	}
 	var moments []change
 	alone := map[int]bool{}
-	for range random.IntN(12) {
+	for range random.IntN(20) {
 		i := random.IntN(len(pl.keys))
 		alone[i] = true
-		moments = append(moments, change{at: f.start + between(random, 0, 6*time.Second), key: pl.keys[i]})
+		moments = append(moments, change{at: f.start + pl.lag + between(random, 0, 10*time.Second), key: pl.keys[i]})
 	}
 	pause := oneOf[time.Duration](random, 50, 200, 1000, 4000) * time.Millisecond
 	for at := pl.end(); at < f.end; at += between(random, 0, 2*pause) {
@@ -92,6 +92,14 @@ func (pl *plan) writeOn(random *rand.Rand, f *following) {
 			moments = append(moments, change{at: again, key: pl.keys[i]})
 		}
 	}
+	isAlone := func(key attrs) bool {
+		for i := range alone {
+			if text(pl.keys[i]) == text(key) {
+				return true
+			}
+		}
+		return false
+	}
 	slices.SortStableFunc(moments, func(a, b change) int { return int(a.at - b.at) })
 	for i, c := range moments {
 		if table[text(c.key)] == nil || !chance(random, 0.3) {
@@ -99,6 +107,9 @@ func (pl *plan) writeOn(random *rand.Rand, f *following) {
 		}
 		table[text(c.key)] = c.item
 		pl.changes = append(pl.changes, c)
+		if isAlone(c.key) && chance(random, 0.3) {
+			f.dropped[id(c.key, c.item)] = true
+		}
 	}
 	slices.SortStableFunc(pl.changes, func(a, b change) int { return int(a.at - b.at) })
 }
