@@ -200,18 +200,33 @@ func (w *simWorld) spoilBefore() {
 	time.Sleep(w.plan.lag + time.Second)
 }
 
-// changeUnseen splits shards, of which the new ones may be listed late, and changes items that nobody replicates.
+// changeUnseen splits shards, of which the new ones are listed late, and changes items there that nobody replicates.
 func (w *simWorld) changeUnseen() {
 	random := dice(w.plan.seed, "coda", 0)
 	time.Sleep(between(random, codaQuiet/3, codaQuiet))
 	for range 1 + random.IntN(3) {
-		w.splitShard(random)
+		w.stream().split(random, time.Now().Add(between(random, 3*time.Second, 20*time.Second)))
+		w.count("shard split at the end")
 	}
 	for n := range 1 + random.IntN(4) {
 		time.Sleep(between(random, 0, 200*time.Millisecond))
-		w.apply(w.change(random, 1000+n))
+		c := w.change(random, 1000+n)
+		for tries := 0; tries < 100 && w.isListed(c.key); tries++ {
+			c = w.change(random, 1000+n)
+		}
+		w.apply(c)
 		w.count("change that is not replicated")
 	}
+}
+
+// isListed tells whether the shard is listed that a change of a key goes to.
+func (w *simWorld) isListed(key attrs) bool {
+	s, place := w.stream(), uint64(placeOf(0, text(key)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.shards, func(one *shard[change]) bool {
+		return !one.closed && one.from <= place && place < one.to && !one.listed.After(time.Now())
+	})
 }
 
 // codaQuiet is for how long all has to be quiet for a verification to end that goes on.

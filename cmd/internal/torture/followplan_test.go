@@ -17,6 +17,7 @@ type following struct {
 	repairs    bool
 	settle     time.Duration
 	maxMemory  int64
+	openPace   time.Duration // that its requests for iterators take on each way, at the most
 	lookPace   time.Duration // that its reads of keys take on each way, at the most
 	applyPace  time.Duration // likewise the replicator's writes
 	dropped    map[string]bool
@@ -44,7 +45,8 @@ func newFollowingPlan(number uint64) *plan {
 	f := &following{
 		consistent: chance(random, 0.5), repairs: chance(random, 0.15), settle: oneOf[time.Duration](random, 5, 30, 30, 30, 45) * time.Second,
 		maxMemory: oneOf[int64](random, 1<<15, 1<<20), lookPace: oneOf[time.Duration](random, 0, 0, 2, 5) * time.Second,
-		applyPace: oneOf[time.Duration](random, 0, 0, 3, 8) * time.Second, dropped: map[string]bool{}, late: map[string]lateWrite{}, coda: chance(random, 0.8),
+		applyPace: oneOf[time.Duration](random, 0, 0, 3, 8) * time.Second, openPace: oneOf[time.Duration](random, 0, 9) * time.Second,
+		dropped: map[string]bool{}, late: map[string]lateWrite{}, coda: chance(random, 0.8),
 	}
 	if pl.asLambda {
 		f.applyPace = min(f.applyPace, 3*time.Second) // an invocation has 30 s
@@ -146,6 +148,8 @@ func (f *following) pace(role, op string) time.Duration {
 		return 0
 	case role == follower && (op == "BatchGetItem source" || op == "BatchGetItem target"):
 		return f.lookPace
+	case role == follower && op == "GetShardIterator":
+		return f.openPace
 	case role == replicator && op == "BatchWriteItem":
 		return f.applyPace
 	}
