@@ -97,6 +97,9 @@ func endOf(ctx context.Context, err error) error {
 // openWithin is how long a stream may list no shard. One that was just enabled does so for seconds.
 const openWithin = 5 * time.Minute
 
+// clockLate is how late the service's clock may be known (see call.Clock): what is followed from a time on is said of none before.
+const clockLate = 2 * time.Second
+
 var errNoShards = fmt.Errorf("open stream: it has listed no shard for %s, so nothing can be followed: see what \"aws dynamodbstreams describe-stream\" tells of it, and run this again", openWithin)
 
 // scanWhenOpen scans when each change that is made from then on is followed: what a scan has read before nobody would look at again.
@@ -116,8 +119,8 @@ func (f *follower) scanWhenOpen(ctx context.Context) error {
 		}
 	}
 	if f.since.Load() == nil { // nor was it in a run that this one resumes
-		now := f.run.clock.Now()
-		f.since.Store(&now)
+		since := f.run.clock.Now().Add(clockLate)
+		f.since.Store(&since)
 	}
 	return f.scan(ctx)
 }
