@@ -58,12 +58,13 @@ func cutoverCommand() *cobra.Command {
 		Long: `cutover compares both tables, follows the source's stream until they agree but for what changed just now, and then
 refuses writes to the source, by a statement in its resource policy that ends by itself after --max-fence. It proves
 that writes are refused, reads the stream to its end, stops the replicator by a statement in the target's policy, and
-looks again at every key that changed of late. If all agrees and time is left, it holds both statements for --hold, runs
---on-ready, which has the writers go over, and closes the source for good. In any other case it takes both statements
-away, and the writers go on with the source: nothing is lost. The table's size doesn't matter to how long writers wait.
+looks again at every key that changed of late. If all agrees and time is left, it holds both statements for --hold,
+runs --on-ready, which has the writers go over, and closes the source for good. In any other case it takes both
+statements away, and the writers go on with the source: nothing is lost. How long writers wait doesn't depend on the
+table's size.
 
-It is one run's work, with its state in --state: after a kill, run the same command again. --abort puts everything back;
---finish closes the source for good when --on-ready has failed and you have taken the writers over yourself.
+It is one run's work, with its state in --state: after a kill, run the same command again. --abort puts everything
+back; --finish closes the source for good when --on-ready has failed and you have taken the writers over yourself.
 
 Commands are run by a shell, with RESEAL_SOURCE, RESEAL_TARGET, RESEAL_STATE and RESEAL_STEP in the environment.
 --on-ready may be run more than once.
@@ -83,31 +84,31 @@ to decide, or a write came to the source after the fence; 130 interrupted, the f
 }
 
 func (f *cutoverFlags) define(flags *pflag.FlagSet) {
-	choice(flags, &f.fence, "fence", "how to refuse writes to the source: by its resource policy, by your own command, or\nnot at all, since the writers have stopped", fencePolicy, fenceCommand, fenceNone)
+	choice(flags, &f.fence, "fence", "how to refuse writes to the source: by its resource policy, by\nyour own command, or not at all, as the writers have stopped", fencePolicy, fenceCommand, fenceNone)
 	text(flags, &f.fenceCommand, "fence-command", "command", "refuses writes, with --fence command")
 	text(flags, &f.unfenceCommand, "unfence-command", "command", "lets them through again")
 	flags.Var(&f.fenceExcept, "fence-except", "ARN of a role or user that the fence lets through (can be given again)")
 	flags.BoolVar(&f.denyReads, "deny-reads", false, "refuse reads of the source, too, once the writers are on the target")
 	flags.DurationVar(&f.maxFence, "max-fence", time.Minute, "refuse writes for so long at the most, without a verdict")
-	flags.DurationVar(&f.quiet, "quiet", 5*time.Second, "how long nothing may come until that counts as the end: longer than a record, a policy\nor a request that was let through may take")
-	flags.DurationVar(&f.hold, "hold", time.Hour, "refuse writes for so long after the verdict, until the source is closed for good")
-	flags.Var(&f.replicators, "replicator-arn", "ARN of the role or user of a replicator that is no Lambda of the stack's (can be\ngiven again)")
+	flags.DurationVar(&f.quiet, "quiet", 5*time.Second, "how long nothing may come until that counts as the end: longer\nthan a record, a policy or a request under way may take")
+	flags.DurationVar(&f.hold, "hold", time.Hour, "refuse writes for so long after the verdict")
+	flags.Var(&f.replicators, "replicator-arn", "ARN of the role or user of a replicator that is no Lambda (can\nbe given again)")
 	text(flags, &f.stopCommand, "replicator-stop-command", "command", "ends the replicator")
-	flags.BoolVar(&f.keepBack, "keep-back", false, "see to it that the target has a stream: it tells what the target got if --on-ready\nfails, and the way back needs it")
+	flags.BoolVar(&f.keepBack, "keep-back", false, "see to it that the target has a stream, which tells what it got\nif --on-ready fails, and which the way back needs")
 	text(flags, &f.postpone, "postpone", "file", "don't fence while this file exists")
 	text(flags, &f.at, "at", "time", "don't fence before, such as 2026-12-01T03:00:00Z")
 	text(flags, &f.onReady, "on-ready", "command", "has the writers go over to the target")
 	text(flags, &f.state, "state", "file", "where to keep the state (default: ./reseal-cutover-SOURCE-to-TARGET.json)")
-	flags.DurationVar(&f.watch, "watch", 10*time.Minute, "watch the source's stream for so long, for writes that should not be there")
+	flags.DurationVar(&f.watch, "watch", 10*time.Minute, "watch the source's stream for so long, for later writes")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "check everything and print the plan, with the statements; change nothing")
 	flags.BoolVar(&f.abort, "abort", false, "put everything back, and tell what the target got since the verdict")
 	flags.BoolVar(&f.finish, "finish", false, "go on as if --on-ready had succeeded")
-	flags.BoolVar(&f.eventual, "eventual", false, "scan with eventually consistent reads, at half the units: see verify --consistent")
+	flags.BoolVar(&f.eventual, "eventual", false, "scan with eventually consistent reads, at half the units")
 	text(flags, &f.checkpoint, "checkpoint", "file", "that of a verify --follow, to go on from without new scans")
 	flags.IntVar(&f.segments, "segments", 16, "segments of the parallel Scan of each table, 1 to 1,000,000")
-	flags.Var(&f.readUnits, "read-units", "most read units a second from each table (default: 80 % of what is provisioned)")
-	flags.Var(&f.maxMemory, "max-memory", "memory for what is compared; more of it goes to files in TMPDIR")
-	flags.Var(&f.strictExcept, "strict-except", "lines of the tables' configuration that may differ, such as tags")
+	flags.Var(&f.readUnits, "read-units", "most read units a second from each table (default: 80 % of what\nis provisioned)")
+	flags.Var(&f.maxMemory, "max-memory", "memory for what is compared; more of it goes to files")
+	flags.Var(&f.strictExcept, "strict-except", "lines of the configuration that may differ, such as tags")
 }
 
 // check refuses what doesn't go together.

@@ -123,7 +123,7 @@ without stopping the application that writes to it, and proves that nothing was 
                      target: then run "reseal replicate".
      reseal seed     copies the table beside it, and re-checks every item against the live source.
      reseal verify   compares both tables and exits with 0 only if they hold the same items.
-  3. Point the application at the target, and verify again.
+  3. reseal cutover  has the writers go over within seconds, with proof, or lets them go on.
   4. Take the replicator away; delete the source.
 
 Exit status: 0 done (verify: match); 1 differences found; 2 refused, nothing written; 3 failed on the way; 4 a sample
