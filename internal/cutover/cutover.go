@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
-
-	"reseal/internal/call"
 )
 
 // Gate refuses writes to a table, for a time or for good.
@@ -16,6 +14,8 @@ type Gate interface {
 	Close(ctx context.Context, term Term) error
 	// Prove returns when writes have been refused for a time quiet, without a break. It tells when one was refused first; zero: not known.
 	Prove(ctx context.Context, quiet time.Duration) (refused time.Time, err error)
+	// ProveOpen returns when writes have been let through for a time quiet: nothing is left of an earlier Close that would be taken for the next.
+	ProveOpen(ctx context.Context, quiet time.Duration) error
 	// Open lets writes through, and returns when nothing of Close is left.
 	Open(ctx context.Context) error
 	// IsClosed tells whether it is, and until when: zero is for good.
@@ -156,10 +156,6 @@ func (r *run) goOn(ctx context.Context) error {
 	case s.IsUnderWay():
 		r.tell(StepBack, "an earlier run has left the fence: it is taken away first")
 		if err := r.open(ctx, "a run before was stopped"); err != nil {
-			return err
-		}
-		// Policies take effect late: without a pause writers would not get through before the next fence.
-		if err := call.Sleep(ctx, 2*max(r.options.Quiet, s.Propagation)); err != nil {
 			return err
 		}
 	}

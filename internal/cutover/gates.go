@@ -46,6 +46,11 @@ func (g *PolicyGate) Prove(ctx context.Context, quiet time.Duration) (time.Time,
 	return g.Probe.Prove(ctx, quiet)
 }
 
+// ProveOpen probes.
+func (g *PolicyGate) ProveOpen(ctx context.Context, quiet time.Duration) error {
+	return g.Probe.ProveOpen(ctx, quiet)
+}
+
 // Open takes the statement out.
 func (g *PolicyGate) Open(ctx context.Context) error { return g.Policy.Remove(ctx, g.Temporary.Sid) }
 
@@ -92,6 +97,9 @@ func (g *CommandGate) Close(ctx context.Context, _ Term) error {
 func (g *CommandGate) Prove(ctx context.Context, _ time.Duration) (time.Time, error) {
 	return time.Time{}, call.Sleep(ctx, g.Pause)
 }
+
+// ProveOpen can't, and need not: a command takes no effect later, as far as is known.
+func (g *CommandGate) ProveOpen(context.Context, time.Duration) error { return nil }
 
 // Open runs the other command, also if the first one failed: it may have done a part.
 func (g *CommandGate) Open(ctx context.Context) error {

@@ -146,6 +146,7 @@ type game struct {
 	*world
 	process *process
 	writers int
+	slow    time.Duration // how much longer the hook may take for a writer
 }
 
 // play has writers write, a replicator replicate, and the given be done meanwhile; and ends all of that.
@@ -153,16 +154,23 @@ func play(t *testing.T, seed int64, do func(t *testing.T, g *game)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(seed, 3*time.Second)
 		g := &game{world: w, writers: 1 + w.random.Intn(6), process: &process{world: w, path: filepath.Join(t.TempDir(), "state.json")}}
+		w.pace = []time.Duration{300 * time.Millisecond, 2 * time.Second, 8 * time.Second}[w.random.Intn(3)]
+		if w.random.Intn(4) == 0 {
+			g.slow = 20 * time.Second
+		}
 		g.process.hook = g.goOver
 		g.process.tell = func(step Step, what string) { t.Logf("%s %s: %s", instant(time.Now()), step, what) }
 		for i := range w.policies {
 			w.policies[i].delay, w.policies[i].flap = w.draw(0, 2*time.Second), w.draw(0, w.quiet/3)
+			if w.random.Intn(4) == 0 {
+				w.policies[i].delay, w.policies[i].varies = w.draw(6*time.Second, 9*time.Second), true
+			}
 			w.policies[i].dead = func() bool { return false }
 		}
 		w.verdict = func() bool {
 			text, err := os.ReadFile(g.process.path)
 			var s State
-			return err == nil && json.Unmarshal(text, &s) == nil && s.Ready
+			return err == nil && json.Unmarshal(text, &s) == nil && (s.Ready || s.Fence == FenceHeld)
 		}
 		for number := range g.writers {
 			w.flights.Go(func() { w.writer(number) })
@@ -179,15 +187,14 @@ func play(t *testing.T, seed int64, do func(t *testing.T, g *game)) {
 // goOver has the writers go over, one after the other.
 func (g *game) goOver(ctx context.Context) error {
 	for number := range g.writers {
-		if !g.sleep(g.between(0, 2*time.Second)) {
+		if !g.sleep(g.between(0, 2*time.Second+g.slow)) {
 			return errors.New("the world has ended")
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		g.mu.Lock()
-		g.over[number] = true
-		delete(g.denied, number)
+		g.world.goOver(number)
 		g.mu.Unlock()
 	}
 	return nil
@@ -199,9 +206,10 @@ func (g *game) settle() {
 }
 
 // lost returns the keys whose acknowledged write the table in use doesn't have.
-func (g *game) lost() (list []string) {
+func (g *game) lost() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	list := g.losses
 	for key, version := range g.acked {
 		table := sourceTable
 		if g.over[key/keysOfWriter] {
@@ -214,7 +222,7 @@ func (g *game) lost() (list []string) {
 	return list
 }
 
-// freeze ends the writers' writing, so that what they were told can be compared. The replicator and the source's time to live go on.
+// check judges by what the writers were told.
 func (g *game) check(t *testing.T, seed int64, result Result, err error) {
 	t.Helper()
 	for _, one := range g.lost() {
@@ -291,6 +299,9 @@ func cutRandomly(t *testing.T, seed int64) (verdict Verdict) {
 			result, err = g.process.run(t.Context(), t, kill, Run)
 			if errors.Is(err, errKilled) || errors.Is(err, ErrHeld) {
 				time.Sleep(g.between(0, 20*time.Second))
+				if g.chance(10) {
+					time.Sleep(testHold + time.Minute)
+				}
 				if errors.Is(err, ErrHeld) && g.isHoldOver() && g.anyOver() {
 					return // what has been written to both since, nobody can put right; it is told
 				}
@@ -316,6 +327,13 @@ func cutRandomly(t *testing.T, seed int64) (verdict Verdict) {
 			t.Errorf("seed %d: go, but a writer has not gone over", seed)
 		}
 		g.check(t, seed, result, err)
+		if verdict == VerdictBack || verdict == VerdictAborted {
+			for i, p := range g.policies {
+				if p.faults == 0 && p.text != "" {
+					t.Errorf("seed %d: verdict %s, and the policy of table %d is %s", seed, verdict, i, p.text)
+				}
+			}
+		}
 	})
 	return verdict
 }

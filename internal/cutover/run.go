@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,9 @@ func (r *run) follow(ctx context.Context) (Follower, error) {
 		return nil, err
 	}
 	r.follower = follower
+	if err := r.proveOpen(ctx); err != nil {
+		return nil, r.endFollowing(err)
+	}
 	postponed, began, told := false, time.Now(), time.Now()
 	for {
 		f, err := follower.Followed()
@@ -94,6 +98,22 @@ func (r *run) follow(ctx context.Context) (Follower, error) {
 			return nil, r.endFollowing(err)
 		}
 	}
+}
+
+// proveOpen makes sure that what will be refused is refused by the statements of this run: those of a run before may have been taken out
+// just now, and still deny. Taken for the new ones, they would prove a fence that opens again for a moment.
+func (r *run) proveOpen(ctx context.Context) error {
+	limited, cancel := context.WithTimeoutCause(ctx, 2*r.options.MaxFence, fmt.Errorf("%w: writes are refused already, by something else; nothing was fenced", ErrBack))
+	defer cancel()
+	for _, gate := range []Gate{r.options.Source, r.options.Target} {
+		if err := gate.ProveOpen(limited, r.options.Quiet); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return cmp.Or(context.Cause(limited), err)
+		}
+	}
+	return nil
 }
 
 const (

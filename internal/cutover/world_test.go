@@ -34,8 +34,10 @@ type world struct {
 	longest time.Duration     // that one was
 	verdict func() bool       // there is one
 
-	broken    bool // the replicator loses a record
-	halted    bool // it stands still
+	losses    []string      // acknowledged writes that the target didn't have when its writer went over, or that were written over later
+	broken    bool          // the replicator loses a record
+	halted    bool          // it stands still
+	pace      time.Duration // of a writer: the longest time between two writes
 	lateMost  time.Duration
 	flights   sync.WaitGroup
 	ended     chan struct{}
@@ -97,11 +99,12 @@ func (w *world) sleep(d time.Duration) bool {
 	}
 }
 
-const keysOfWriter = 8
+// keysOfWriter is so many that most of them have not changed for long when a cutover begins.
+const keysOfWriter = 60
 
 // writer writes to keys of its own, as the application does.
 func (w *world) writer(number int) {
-	for w.sleep(w.between(20*time.Millisecond, 800*time.Millisecond)) {
+	for w.sleep(w.between(20*time.Millisecond, w.pace)) {
 		w.mu.Lock()
 		key, table := number*keysOfWriter+w.random.Intn(keysOfWriter), sourceTable
 		if w.over[number] {
@@ -136,6 +139,20 @@ func (w *world) writer(number int) {
 		w.acked[key] = version
 		w.mu.Unlock()
 	}
+}
+
+// goOver has a writer go over. The world is locked.
+func (w *world) goOver(number int) {
+	if w.over[number] {
+		return
+	}
+	for key := number * keysOfWriter; key < (number+1)*keysOfWriter; key++ {
+		if has := w.tables[targetTable][key]; has != w.acked[key] {
+			w.losses = append(w.losses, fmt.Sprintf("a writer finds version %d of key %d on the target, and was told that %d is written", has, key, w.acked[key]))
+		}
+	}
+	w.over[number] = true
+	delete(w.denied, number)
 }
 
 func (w *world) noteDenied(number int) {
@@ -190,6 +207,9 @@ func (w *world) replicator() {
 }
 
 func (w *world) apply(r record) {
+	if acked := w.acked[r.key]; w.over[r.key/keysOfWriter] && r.version != acked {
+		w.losses = append(w.losses, fmt.Sprintf("version %d was written over version %d of key %d, which was on the target", r.version, acked, r.key))
+	}
 	if r.version == 0 {
 		delete(w.tables[targetTable], r.key)
 	} else {
@@ -245,7 +265,9 @@ type policies struct {
 	text     string
 	revision int
 	history  []edition
-	delay    time.Duration // until it takes effect
+	delay    time.Duration // until it takes effect, the first time; what is put later may take up to three times as long as it takes to prove that
+	changes  int           // since there was no policy
+	varies   bool          // they do
 	flap     time.Duration // for which some requests still meet the old one
 	dead     func() bool   // the process that calls is
 	faults   int           // percent
@@ -384,7 +406,18 @@ func (p *policies) set(ctx context.Context, text string, expected *string) error
 		return &types.PolicyNotFoundException{}
 	}
 	p.text, p.revision = text, p.revision+1
-	p.history = append(p.history, edition{time.Now().Add(p.delay), text})
+	delay := p.delay
+	if p.changes++; p.varies && p.changes > 1 {
+		delay = p.world.draw(0, (p.delay+p.world.quiet)*29/10)
+	}
+	if text == "" {
+		p.changes = 0
+	}
+	from := time.Now().Add(delay)
+	if n := len(p.history); n > 0 && from.Before(p.history[n-1].from) {
+		from = p.history[n-1].from // they take effect in their order
+	}
+	p.history = append(p.history, edition{from, text})
 	p.world.mu.Unlock()
 	return done()
 }

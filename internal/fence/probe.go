@@ -96,29 +96,46 @@ const (
 // have been refused. It goes on until then, or until ctx ends: an error of a probe says nothing, and only lets the time begin anew if it
 // lasts.
 func (p Probe) Prove(ctx context.Context, quiet time.Duration) (denied time.Time, err error) {
-	var first, last time.Time // of the denials without a break
+	denied, err = p.await(ctx, quiet, true)
+	if err != nil {
+		err = fmt.Errorf("prove that writes are denied: %w", err)
+	}
+	return denied, err
+}
+
+// ProveOpen probes until none of a time quiet was denied: what an earlier statement denies is not to be taken for the work of the next one.
+func (p Probe) ProveOpen(ctx context.Context, quiet time.Duration) error {
+	if _, err := p.await(ctx, quiet, false); err != nil {
+		return fmt.Errorf("prove that writes are let through: %w", err)
+	}
+	return nil
+}
+
+// await probes until all probes of a time quiet have been answered as wanted, and tells when the first such one of all began.
+func (p Probe) await(ctx context.Context, quiet time.Duration, wanted bool) (earliest time.Time, err error) {
+	var first, last time.Time // of those without a break
 	for {
 		began := time.Now()
-		refused, probing := p.Denied(ctx)
-		switch {
-		case probing == nil && refused:
-			if denied.IsZero() {
-				denied = began
+		denied, probing := p.Denied(ctx)
+		switch isKnown := probing == nil || errors.Is(probing, errWritten); {
+		case isKnown && denied == wanted:
+			if earliest.IsZero() {
+				earliest = began
 			}
 			if first.IsZero() || began.Sub(last) > mostGap {
 				first = began
 			}
 			if last = began; last.Sub(first) >= quiet {
-				return denied, nil
+				return earliest, nil
 			}
-		case probing == nil || errors.Is(probing, errWritten):
+		case isKnown:
 			first = time.Time{}
 		}
 		if err := call.Sleep(ctx, probeInterval-time.Since(began)); err != nil {
-			return time.Time{}, fmt.Errorf("prove that writes are denied: %w", errors.Join(err, probing))
+			return time.Time{}, errors.Join(err, probing)
 		}
 		if err := ctx.Err(); err != nil {
-			return time.Time{}, fmt.Errorf("prove that writes are denied: %w", errors.Join(err, probing))
+			return time.Time{}, errors.Join(err, probing)
 		}
 	}
 }
