@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
+
+	"reseal/internal/fence"
 )
 
 // world is two tables, an application that writes to one of them, and a replicator, in virtual time.
@@ -335,12 +337,13 @@ func matches(actions []string, conditions map[string]map[string]any, now time.Ti
 // unavailable is an error after which it isn't known what was done.
 var errFault = &smithy.GenericAPIError{Code: "InternalServerError", Message: "fault", Fault: smithy.FaultServer}
 
-var errDead = &smithy.GenericAPIError{Code: "ValidationException", Message: "the process is dead"}
+// errDead ends what a dead process still tries: nothing else is given up at once.
+var errDead = fmt.Errorf("the process is dead: %w", fence.ErrUnknown)
 
 // call lets a request through, or not; and afterwards the answer.
 func (p *policies) call(ctx context.Context) (done func() error, err error) {
 	if p.dead() {
-		return nil, refused{errDead}
+		return nil, errDead
 	}
 	if !p.world.sleep(p.world.between(10*time.Millisecond, 80*time.Millisecond)) {
 		return nil, errFault
@@ -358,11 +361,6 @@ func (p *policies) call(ctx context.Context) (done func() error, err error) {
 		return nil
 	}, nil
 }
-
-// refused has an error be one of the caller's, as the SDK's with a status of 400.
-type refused struct{ error }
-
-func (r refused) Unwrap() error { return smithy.InvalidParamsError{} }
 
 func (p *policies) GetResourcePolicy(ctx context.Context, _ *dynamodb.GetResourcePolicyInput, _ ...func(*dynamodb.Options)) (*dynamodb.GetResourcePolicyOutput, error) {
 	done, err := p.call(ctx)

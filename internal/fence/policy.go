@@ -163,7 +163,7 @@ func (p *Policy) Put(ctx context.Context, s Statement) error {
 	if err != nil {
 		return err
 	}
-	return p.change(ctx, "put resource policy", func(d document, revision string) (bool, error) {
+	return p.change(ctx, "put resource policy", lasts, func(d document, revision string) (bool, error) {
 		found, err := d.found()
 		if err != nil {
 			return false, err
@@ -182,10 +182,11 @@ func (p *Policy) Put(ctx context.Context, s Statement) error {
 }
 
 // Remove takes the statement with a Sid out of the policy as it is now, and returns when it is out for good: an earlier change that had no
-// answer can't land any more. It goes on until then, or until ctx ends.
+// answer can't land any more. It goes on until then, or until ctx ends, whatever fails: writers are waiting, and credentials that have
+// expired, or a permission, may be renewed. A table that is gone has no policy.
 func (p *Policy) Remove(ctx context.Context, sid string) error {
 	for {
-		err := p.change(ctx, "take statement out of resource policy", func(d document, revision string) (bool, error) {
+		err := p.change(ctx, "take statement out of resource policy", isUnknown, func(d document, revision string) (bool, error) {
 			kept, err := d.without(sid)
 			if err != nil || len(kept.statements) == len(d.statements) {
 				return err == nil, err
@@ -195,7 +196,7 @@ func (p *Policy) Remove(ctx context.Context, sid string) error {
 			}
 			return p.remove(ctx, revision)
 		})
-		if err != nil {
+		if err != nil && !isGone(err) {
 			return err
 		}
 		p.mu.Lock()
@@ -210,8 +211,8 @@ func (p *Policy) Remove(ctx context.Context, sid string) error {
 	}
 }
 
-// change reads the policy and changes it, until that has succeeded on the policy that was read.
-func (p *Policy) change(ctx context.Context, what string, attempt func(document, string) (done bool, err error)) error {
+// change reads the policy and changes it, until that has succeeded on the policy that was read, or an error lasts.
+func (p *Policy) change(ctx context.Context, what string, lasts func(error) bool, attempt func(document, string) (done bool, err error)) error {
 	for pause := againAfter; ; pause = min(2*pause, againMost) {
 		d, revision, err := p.get(ctx)
 		done := false
@@ -221,7 +222,7 @@ func (p *Policy) change(ctx context.Context, what string, attempt func(document,
 		switch {
 		case err == nil && done:
 			return nil
-		case err != nil && !mayPass(err):
+		case err != nil && lasts(err):
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if slept := call.Sleep(ctx, pause); slept != nil {
@@ -230,16 +231,21 @@ func (p *Policy) change(ctx context.Context, what string, attempt func(document,
 	}
 }
 
-// mayPass tells whether another attempt may succeed. A denial may, too, while credentials are renewed or policies settle; but who waits
-// wants to know at once.
-func mayPass(err error) bool {
+// lasts tells whether no other attempt succeeds. After a denial one may, while credentials are renewed or policies settle; but who is about to
+// have writers wait wants to know at once.
+func lasts(err error) bool {
 	switch {
-	case errors.Is(err, ErrTooLong), errors.Is(err, ErrOtherRun), errors.Is(err, ErrUnknown):
-		return false
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, ErrTooLong), errors.Is(err, ErrOtherRun), isUnknown(err):
 		return true
+	case errors.Is(err, context.DeadlineExceeded):
+		return false
 	}
-	return call.Classify(err) != call.Refused || isBusy(err)
+	return call.Classify(err) == call.Refused && !isBusy(err)
+}
+
+// isUnknown is lasts for what has to be done.
+func isUnknown(err error) bool {
+	return errors.Is(err, ErrUnknown) || isGone(err)
 }
 
 // isBusy tells of a table or policy that is being changed by somebody else.

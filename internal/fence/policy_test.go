@@ -27,6 +27,7 @@ type stored struct {
 	lose     int                  // so many answers of changes
 	land     func(func())         // when a change whose answer is lost lands; nil: at once
 	before   func()               // each change
+	fail     error                // of each Get
 	puts     int
 }
 
@@ -35,6 +36,9 @@ var errLost = &smithy.GenericAPIError{Code: "InternalServerError", Fault: smithy
 func (s *stored) GetResourcePolicy(context.Context, *dynamodb.GetResourcePolicyInput, ...func(*dynamodb.Options)) (*dynamodb.GetResourcePolicyOutput, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fail != nil {
+		return nil, s.fail
+	}
 	text, revision := s.text, s.revision
 	if s.old != nil {
 		text, revision = s.old()
@@ -175,6 +179,34 @@ func TestLostAnswers(t *testing.T) {
 		<-landing
 		if s.text != "" {
 			t.Errorf("what landed late is left: %s", s.text)
+		}
+	})
+}
+
+// What has to be taken out is, also by one whose credentials have expired meanwhile; a table that is gone has none.
+func TestRemoveGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &stored{}
+		p := NewPolicy(s, testTable, "1")
+		if err := p.Put(t.Context(), testStatement()); err != nil {
+			t.Fatal(err)
+		}
+		s.fail = &smithy.GenericAPIError{Code: "ExpiredTokenException"}
+		time.AfterFunc(20*time.Second, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.fail = nil
+		})
+		if err := p.Remove(t.Context(), SidFence+"1"); err != nil || s.text != "" {
+			t.Errorf("the policy is %q (%v)", s.text, err)
+		}
+		s.fail = &types.ResourceNotFoundException{}
+		if err := p.Remove(t.Context(), SidFence+"1"); err != nil {
+			t.Errorf("of a table that is gone: %v", err)
+		}
+		if err := p.Put(t.Context(), testStatement()); err == nil {
+			t.Error("put into a table that is gone")
 		}
 	})
 }

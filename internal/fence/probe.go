@@ -130,6 +130,8 @@ func (p Probe) await(ctx context.Context, quiet time.Duration, wanted bool) (ear
 			}
 		case isKnown:
 			first = time.Time{}
+		case isGone(probing):
+			return time.Time{}, probing
 		}
 		if err := call.Sleep(ctx, probeInterval-time.Since(began)); err != nil {
 			return time.Time{}, errors.Join(err, probing)
@@ -138,4 +140,10 @@ func (p Probe) await(ctx context.Context, quiet time.Duration, wanted bool) (ear
 			return time.Time{}, errors.Join(err, probing)
 		}
 	}
+}
+
+// isGone tells of a table that is there no more.
+func isGone(err error) bool {
+	var gone *types.ResourceNotFoundException
+	return errors.As(err, &gone)
 }
