@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"reseal/internal/test/testkit"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
 
 const (
@@ -364,4 +366,63 @@ func TestCutoverDenied(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An operator who is cut off while writers are refused can do nothing, and needn't: the fence ends by itself. One whose credentials have
+// expired, and are renewed, puts everything back as soon as they are.
+func TestCutoverCutOff(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	for name, c := range map[string]struct {
+		response *testkit.Response
+		lasts    time.Duration
+		cleared  bool
+	}{
+		"no network":          {&testkit.Response{Cut: true}, time.Hour, false},
+		"expired credentials": {testkit.Fail(400, "com.amazon.coral.service#ExpiredTokenException", "expired"), 8 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMigration(t, 100, 50)
+			p := m.cut("--max-fence", "20s")
+			p.reach("the drain", p.err.seen(" drain: "))
+			began := time.Now()
+			for _, proxy := range []*testkit.Proxy{m.sourceProxy, m.targetProxy} {
+				proxy.Use(func(x *testkit.Exchange) *testkit.Response {
+					if x.AccessKey() == "OPERATOR" && time.Since(began) < c.lasts {
+						return c.response
+					}
+					return nil
+				})
+			}
+			o := p.await().want(1)
+			has(t, o.object(), map[string]any{"verdict": "back"})
+			if c.cleared {
+				m.cleared()
+			} else if !strings.Contains(o.stderr, "ended by itself") || !strings.Contains(o.stderr, "--abort takes it out") {
+				t.Errorf("nothing is said of what is left: %s", o)
+			}
+			m.lostNothing()
+			if waited := m.application.Waited(); waited > 26*time.Second {
+				t.Errorf("the application waited %s", waited)
+			}
+		})
+	}
+}
+
+// A table that was made anew while it was compared, or fenced, is not the one that was proven.
+func TestCutoverOfAnotherTable(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	m := newMigration(t, 10, 20)
+	p := m.cut("--max-fence", "20s")
+	p.reach("the stop", p.err.seen(" stop: "))
+	if err := m.application.Stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.db.DeleteTable(t.Context(), &dynamodb.DeleteTableInput{TableName: &m.target}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.CreateTable(t, m.db, testkit.TableSpec{Name: m.target, Hash: "id:S"})
+	has(t, p.await().want(1).object(), map[string]any{"verdict": "back"})
 }

@@ -69,6 +69,12 @@ func (x *Exchange) signed() (accessKey, region string) {
 // jsonType is the Content-Type of the service's answers.
 const jsonType = "application/x-amz-json-1.0"
 
+// AccessKey is whom the request was signed by.
+func (x *Exchange) AccessKey() string {
+	key, _ := x.signed()
+	return key
+}
+
 // Response is a Hook's answer to a request.
 type Response struct {
 	// Status is the HTTP status; zero means 200.
