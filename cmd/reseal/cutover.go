@@ -141,6 +141,9 @@ func (f *cutoverFlags) check() error {
 	return f.checkPrincipals()
 }
 
+// leastBetween is how long after the fence was put it can be held for longer: a policy is not changed twice within 15 s (see package fence).
+const leastBetween = 17 * time.Second
+
 // least is how long the proof takes at the least: quiet for the stream and for each policy, a request's lifetime if the replicator is ended
 // by a command, and a third that has to be left.
 func (f *cutoverFlags) least() time.Duration {
@@ -152,6 +155,9 @@ func (f *cutoverFlags) least() time.Duration {
 		needs += requestLifetime
 	} else {
 		needs += f.quiet
+	}
+	if f.fence == fencePolicy {
+		needs = max(needs, leastBetween)
 	}
 	return (needs * 3 / 2).Round(time.Second)
 }

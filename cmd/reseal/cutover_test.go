@@ -34,6 +34,7 @@ func newMigration(t *testing.T, items int, rate float64) *migration {
 	t.Helper()
 	m := &migration{tables: newTables(t, items), folder: t.TempDir()}
 	m.policies = testkit.NewPolicies(t, map[string]string{"OPERATOR": operatorARN, "REPLICATOR": replicatorARN, "WRITER": writerARN})
+	m.policies.SetTimes(testkit.PolicyTimes{Block: testkit.UpdateBlock})
 	m.sourceProxy = m.policies.Proxy(testkit.Engine(t), nil)
 	m.targetProxy = m.policies.Proxy(testkit.Engine(t), nil)
 	m.startReplicator()
@@ -110,7 +111,7 @@ func TestCutover(t *testing.T) {
 	t.Parallel()
 	testkit.SkipIf(t, testkit.Slow)
 	m := newMigration(t, 15_000, 150)
-	m.policies.Late(2*time.Second, time.Second)
+	m.policies.SetTimes(testkit.PolicyTimes{Effect: 2 * time.Second, Flap: time.Second, Read: time.Second, Block: testkit.UpdateBlock})
 	o := m.cut("--on-ready", m.hook()).await().want(0)
 	got := o.object()
 	has(t, got, map[string]any{"verdict": "go", "ready": true, "fence": "permanent", "stragglers": 0.0, "why": ""})
@@ -138,14 +139,14 @@ func TestCutoverGoesBack(t *testing.T) {
 	for name, spoil := range map[string]func(m *migration) []string{
 		"a writer outside IAM": func(m *migration) []string {
 			m.policies.Outside("WRITER")
-			return []string{"--max-fence", "30s"}
+			return []string{"--max-fence", "32s"}
 		},
 		"a policy that takes effect too late": func(m *migration) []string {
 			m.policies.Late(time.Hour, 0)
-			return []string{"--max-fence", "20s"}
+			return []string{"--max-fence", "26s"}
 		},
 		"a replication that stands still": func(m *migration) []string {
-			return []string{"--max-fence", "20s", "--fence-except", replicatorARN}
+			return []string{"--max-fence", "26s", "--fence-except", replicatorARN}
 		},
 		"a hook that fails, with nothing written": func(m *migration) []string {
 			return []string{"--keep-back", "--on-ready", "exit 7"}
@@ -354,7 +355,7 @@ func TestCutoverDenied(t *testing.T) {
 				denying = ts.targetProxy
 			}
 			policies.Deny(denying, c.op, fmt.Sprintf(message, c.op))
-			o := ts.run("cutover", "--quiet", "1s", "--max-fence", "20s", "--watch", "0s", "--no-progress", "--replicator-arn", replicatorARN)
+			o := ts.run("cutover", "--quiet", "1s", "--max-fence", "26s", "--watch", "0s", "--no-progress", "--replicator-arn", replicatorARN)
 			o.want(c.status)
 			if !strings.Contains(o.stderr, "dynamodb:"+c.op) && !strings.Contains(o.stderr, c.op+":") || strings.Contains(o.stderr, "SECRET") {
 				t.Errorf("want the action %s and no secret: %s", c.op, o)
@@ -384,7 +385,7 @@ func TestCutoverCutOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMigration(t, 100, 50)
-			p := m.cut("--max-fence", "20s")
+			p := m.cut("--max-fence", "26s")
 			p.reach("the drain", p.err.seen(" drain: "))
 			began := time.Now()
 			for _, proxy := range []*testkit.Proxy{m.sourceProxy, m.targetProxy} {
@@ -403,7 +404,7 @@ func TestCutoverCutOff(t *testing.T) {
 				t.Errorf("nothing is said of what is left: %s", o)
 			}
 			m.lostNothing()
-			if waited := m.application.Waited(); waited > 26*time.Second {
+			if waited := m.application.Waited(); waited > 32*time.Second {
 				t.Errorf("the application waited %s", waited)
 			}
 		})
@@ -415,7 +416,7 @@ func TestCutoverOfAnotherTable(t *testing.T) {
 	t.Parallel()
 	testkit.SkipIf(t, testkit.Slow)
 	m := newMigration(t, 10, 20)
-	p := m.cut("--max-fence", "20s")
+	p := m.cut("--max-fence", "26s")
 	p.reach("the stop", p.err.seen(" stop: "))
 	if err := m.application.Stop(); err != nil {
 		t.Error(err)

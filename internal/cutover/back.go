@@ -43,8 +43,13 @@ func (r *run) open(ctx context.Context, why string) error {
 	switch {
 	case err == nil:
 		r.state.Fence, r.state.Stopped, r.state.Until = FenceLifted, false, time.Time{}
+		r.state.Hold = time.Time{}
 	case r.state.Fence == FenceTemporary && r.byItself(lifted, stopped) && r.options.now().After(r.state.Until):
-		r.tell(StepBack, "the fence has ended by itself, and its statement is still in the policy ("+err.Error()+"); --abort takes it out")
+		text := "the fence has ended by itself, and its statement is still in the policy"
+		if stopped != nil {
+			text += "; the replicator's writes are refused until " + r.state.Hold.UTC().Format(time.RFC3339)
+		}
+		r.tell(StepBack, text+" ("+err.Error()+"); --abort takes it out")
 		err = nil
 	default:
 		r.ended()
@@ -55,7 +60,7 @@ func (r *run) open(ctx context.Context, why string) error {
 	return errors.Join(saving, r.save())
 }
 
-// byItself tells whether each gate that could not be opened opens by itself.
+// byItself tells whether each gate that could not be opened opens by itself: the source's, for which writers wait, has to have done so.
 func (r *run) byItself(lifted, stopped error) bool {
 	return (lifted == nil || r.options.Source.Expires()) && (stopped == nil || r.options.Target.Expires())
 }

@@ -10,7 +10,7 @@
 //  7. Stop the replicator, by a gate of the target, and prove that, before anybody else writes there: a batch that is delivered again, a
 //     request that was on its way, or a removal by time to live would put an old item over a new one. Then look again at all keys that
 //     changed since shortly before the fence: nothing can change them any more.
-//  8. If there is time enough left: hold both gates for longer, write the verdict down, and only then have the writers go over (the hook).
+//  8. If there is time enough left: hold the source's gate for as long as the target's, write the verdict down, and only then have the writers go over (the hook).
 //     When that has succeeded, close both for good.
 //  9. Watch the source's stream for records that should not be there: stragglers.
 //

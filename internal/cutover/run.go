@@ -295,11 +295,12 @@ func (r *run) followed(follower Follower) (Followed, error) {
 
 // stop refuses the replicator's writes, and looks again at what they may have changed.
 func (r *run) stop(ctx context.Context, follower Follower) error {
-	r.state.Stopped = true
+	// For as long as it may be needed, at once: a policy can't be changed twice within 15 seconds, in which writers would wait.
+	r.state.Stopped, r.state.Hold = true, r.options.now().Add(r.options.Hold).Truncate(time.Second)
 	if err := r.step(StepStop, "refusing the replicator's writes to the target"); err != nil {
 		return err
 	}
-	if err := r.options.Target.Close(ctx, Term{Until: r.state.Until}); err != nil {
+	if err := r.options.Target.Close(ctx, Term{Until: r.state.Hold}); err != nil {
 		return fmt.Errorf("stop the replicator: %w", err)
 	}
 	if _, err := r.options.Target.Prove(ctx, r.options.Quiet); err != nil {
@@ -340,7 +341,7 @@ func (r *run) ready(ctx context.Context, _ Follower) error {
 			return fmt.Errorf("open the target's stream: %w", err)
 		}
 	}
-	until := r.options.now().Add(r.options.Hold).Truncate(time.Second)
+	until := r.state.Hold
 	r.state.Fence, r.state.Until = FenceHeld, until
 	if err := r.step(StepReady, "everything agrees: holding the fence until "+until.UTC().Format(time.RFC3339)); err != nil {
 		return err
@@ -348,10 +349,7 @@ func (r *run) ready(ctx context.Context, _ Follower) error {
 	if err := r.options.Source.Close(ctx, Term{Until: until, Verdict: true}); err != nil {
 		return fmt.Errorf("hold the fence: %w", err)
 	}
-	if err := r.options.Target.Close(ctx, Term{Until: until, Verdict: true}); err != nil {
-		return fmt.Errorf("hold the replicator's stop: %w", err)
-	}
-	// What holds both gates for longer takes effect some time from now. Until then they have to be closed by what was put before.
+	// What holds it for longer takes effect some time from now. Until then it has to be closed by what was put before.
 	if left := r.left(); left <= 2*r.state.Propagation {
 		return fmt.Errorf("holding the fence took too long: only %s are left", left.Round(time.Second))
 	}

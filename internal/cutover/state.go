@@ -83,7 +83,8 @@ type State struct {
 
 	Step    Step       `json:"step"`    // the last that was begun
 	Fence   FenceState `json:"fence"`   // before it is done: what may be
-	Until   time.Time  `json:"until"`   // of the gates, by the service's clock; zero: for good, or there is none
+	Until   time.Time  `json:"until"`   // of the source's gate, by the service's clock; zero: for good, or there is none
+	Hold    time.Time  `json:"hold"`    // of the target's, and of the source's from the verdict on
 	Stopped bool       `json:"stopped"` // the target's gate may be closed
 	Ready   bool       `json:"ready"`   // the verdict: the hook may have run, and must
 	Hooked  bool       `json:"hooked"`  // it has succeeded

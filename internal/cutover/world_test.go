@@ -268,6 +268,7 @@ type policies struct {
 	revision int
 	history  []edition
 	delay    time.Duration // until it takes effect, the first time; what is put later may take up to three times as long as it takes to prove that
+	changed  time.Time     // it can't be changed again for a while
 	changes  int           // since there was no policy
 	varies   bool          // they do
 	flap     time.Duration // for which some requests still meet the old one
@@ -399,11 +400,15 @@ func (p *policies) set(ctx context.Context, text string, expected *string) error
 	if p.text == "" {
 		now = "NO_POLICY"
 	}
+	if !p.changed.IsZero() && time.Since(p.changed) < 15*time.Second {
+		p.world.mu.Unlock()
+		return &types.LimitExceededException{}
+	}
 	if expected == nil || *expected != now {
 		p.world.mu.Unlock()
 		return &types.PolicyNotFoundException{}
 	}
-	p.text, p.revision = text, p.revision+1
+	p.text, p.revision, p.changed = text, p.revision+1, time.Now()
 	delay := p.delay
 	if p.changes++; p.varies && p.changes > 1 {
 		delay = p.world.draw(0, (p.delay+p.world.quiet)*29/10)

@@ -41,6 +41,7 @@ type Policy struct {
 	policy call.Policy
 
 	mu        sync.Mutex // guards what follows
+	changed   time.Time  // when this run changed it last; zero: it has not
 	clock     call.Clock
 	uncertain time.Time // a change that had no answer may land until then
 }
@@ -55,6 +56,21 @@ const (
 	againAfter     = 200 * time.Millisecond
 	againMost      = 2 * time.Second
 )
+
+// blockedFor is how long a policy can't be changed again: "Subsequent updates to a policy for a given resource are blocked for 15 seconds after
+// a successful update" (DynamoDB developer guide, "Resource-based policy considerations").
+const blockedFor = 15 * time.Second
+
+// awaitChange waits until the policy may be changed, as far as this run knows, and tells whether it had to.
+func (p *Policy) awaitChange(ctx context.Context) (waited bool, err error) {
+	p.mu.Lock()
+	wait := time.Until(p.changed.Add(blockedFor))
+	p.mu.Unlock()
+	if wait <= 0 {
+		return false, nil
+	}
+	return true, call.Sleep(ctx, wait)
+}
 
 // Now is the time by the service's clock, as its last answer showed it.
 func (p *Policy) Now() time.Time {
@@ -212,7 +228,8 @@ func (p *Policy) Remove(ctx context.Context, sid string) error {
 }
 
 // change reads the policy and changes it, until that has succeeded on the policy that was read, or an error lasts.
-func (p *Policy) change(ctx context.Context, what string, lasts func(error) bool, attempt func(document, string) (done bool, err error)) error {
+func (p *Policy) change(ctx context.Context, what string, lasts func(error, time.Duration) bool, attempt func(document, string) (done bool, err error)) error {
+	began := time.Now()
 	for pause := againAfter; ; pause = min(2*pause, againMost) {
 		d, revision, err := p.get(ctx)
 		done := false
@@ -222,7 +239,7 @@ func (p *Policy) change(ctx context.Context, what string, lasts func(error) bool
 		switch {
 		case err == nil && done:
 			return nil
-		case err != nil && lasts(err):
+		case err != nil && lasts(err, time.Since(began)):
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if slept := call.Sleep(ctx, pause); slept != nil {
@@ -232,19 +249,23 @@ func (p *Policy) change(ctx context.Context, what string, lasts func(error) bool
 }
 
 // lasts tells whether no other attempt succeeds. After a denial one may, while credentials are renewed or policies settle; but who is about to
-// have writers wait wants to know at once.
-func lasts(err error) bool {
+// have writers wait wants to know at once. Nothing says how a change is refused that comes too soon after somebody else's: so other
+// refusals count only when that can't be the reason any more.
+func lasts(err error, trying time.Duration) bool {
+	var denied smithy.APIError
 	switch {
-	case errors.Is(err, ErrTooLong), errors.Is(err, ErrOtherRun), isUnknown(err):
+	case errors.Is(err, ErrTooLong), errors.Is(err, ErrOtherRun), isUnknown(err, trying):
 		return true
 	case errors.Is(err, context.DeadlineExceeded):
 		return false
+	case errors.As(err, &denied) && (denied.ErrorCode() == "AccessDeniedException" || denied.ErrorCode() == "ExpiredTokenException"):
+		return true
 	}
-	return call.Classify(err) == call.Refused && !isBusy(err)
+	return call.Classify(err) == call.Refused && !isBusy(err) && trying > blockedFor
 }
 
 // isUnknown is lasts for what has to be done.
-func isUnknown(err error) bool {
+func isUnknown(err error, _ time.Duration) bool {
 	return errors.Is(err, ErrUnknown) || isGone(err)
 }
 
@@ -255,6 +276,9 @@ func isBusy(err error) bool {
 }
 
 func (p *Policy) put(ctx context.Context, text, revision string) (done bool, err error) {
+	if waited, err := p.awaitChange(ctx); waited || err != nil {
+		return false, err // it is another one by now, perhaps
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	out, err := p.api.PutResourcePolicy(ctx, &dynamodb.PutResourcePolicyInput{ResourceArn: &p.table, Policy: &text, ExpectedRevisionId: &revision}, call.Once)
@@ -265,6 +289,9 @@ func (p *Policy) put(ctx context.Context, text, revision string) (done bool, err
 }
 
 func (p *Policy) remove(ctx context.Context, revision string) (done bool, err error) {
+	if waited, err := p.awaitChange(ctx); waited || err != nil {
+		return false, err // it is another one by now, perhaps
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	out, err := p.api.DeleteResourcePolicy(ctx, &dynamodb.DeleteResourcePolicyInput{ResourceArn: &p.table, ExpectedRevisionId: &revision}, call.Once)
@@ -279,6 +306,9 @@ func (p *Policy) judge(err error) (done bool, _ error) {
 	var other *types.PolicyNotFoundException
 	switch {
 	case err == nil:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed = time.Now()
 		return true, nil
 	case errors.As(err, &other):
 		return false, nil
