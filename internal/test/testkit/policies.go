@@ -89,19 +89,20 @@ func NewPolicies(t testing.TB, callers map[string]string) *Policies {
 // back was let through.
 func (p *Policies) Proxy(url string, then Hook) *Proxy {
 	p.t.Helper()
-	front := NewProxy(p.t, url)
-	front.now = p.Now
-	front.behind = func(x *Exchange) *Response {
-		response := p.pass(x)
-		if response != nil || then == nil {
+	front := newProxy(p.t, url, func(front *Proxy) {
+		front.now = p.Now
+		front.behind = func(x *Exchange) *Response {
+			response := p.pass(x)
+			if response != nil || then == nil {
+				return response
+			}
+			let := *x
+			let.admitted = true
+			response = then(&let)
+			x.Body = let.Body
 			return response
 		}
-		let := *x
-		let.admitted = true
-		response = then(&let)
-		x.Body = let.Body
-		return response
-	}
+	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fronts = append(p.fronts, front)

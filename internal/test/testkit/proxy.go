@@ -93,6 +93,12 @@ type Hook func(x *Exchange) *Response
 // that are still under way then.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
+	return newProxy(t, target, func(*Proxy) {})
+}
+
+// newProxy is NewProxy of a proxy that is set up before the first request can come in.
+func newProxy(t testing.TB, target string, setUp func(*Proxy)) *Proxy {
+	t.Helper()
 	behind := serverAt(target)
 	inspector := newInspector(t, behind)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -106,6 +112,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 		inspector: inspector,
 		count:     make(map[string]int),
 	}
+	setUp(p)
 	server := httptest.NewServer(p)
 	p.URL = server.URL
 	t.Cleanup(func() {
