@@ -36,6 +36,8 @@ type changeReader interface {
 	// ReadThrough is a time, by this machine's clock, up to which each change was handed on; the zero time if none is known.
 	ReadThrough() time.Time
 	Throttled() int64
+	// Hurry has the stream be read more often from now on.
+	Hurry()
 	// Shards is how many the stream lists.
 	Shards() int
 	// Failure is what fails at present, again and again; nil: nothing.
@@ -46,6 +48,8 @@ const (
 	// followPoll is the time between two reads of a shard. A shard serves five a second to all of its readers, and the Lambda takes four
 	// (AWS Lambda developer guide, "Process DynamoDB records with Lambda": "a base rate of 4 times per second").
 	followPoll = time.Second
+	// followHurry is that time while somebody waits: together with the Lambda it may be more than the shard serves, for some seconds.
+	followHurry = 500 * time.Millisecond
 	// followMostPause bounds it while the stream is throttled.
 	followMostPause = 10 * time.Second
 )
@@ -108,6 +112,8 @@ func (t *tail) Position() (json.RawMessage, error) {
 }
 
 func (t *tail) ReadThrough() time.Time { return t.follower.ReadThrough() }
+
+func (t *tail) Hurry() { t.follower.Poll(followHurry) }
 
 func (t *tail) Throttled() int64 { return t.follower.Status().Throttled }
 

@@ -71,6 +71,9 @@ func (l *Live) Position() (json.RawMessage, error) {
 	return json.Marshal(state)
 }
 
+// Hurry has the stream be read more often from now on, since somebody waits for its end. Other readers of a shard may be throttled by that.
+func (l *Live) Hurry() { l.follower.tail.Hurry() }
+
 // Looked is what a look at once has found.
 type Looked struct {
 	Keys      int          // that were looked at

@@ -125,6 +125,9 @@ func (f *comparison) Look(ctx context.Context, since time.Time) (cutover.Looked,
 // Position is that of the stream.
 func (f *comparison) Position() (json.RawMessage, error) { return f.live.Position() }
 
+// Hurry has the stream be read more often.
+func (f *comparison) Hurry() { f.live.Hurry() }
+
 // mostEnding is how long the verification may take to end: it describes both tables.
 const mostEnding = 15 * time.Second
 

@@ -38,6 +38,8 @@ type Follower interface {
 	Look(ctx context.Context, since time.Time) (Looked, error)
 	// Position is where another reader of the stream may go on without missing a record.
 	Position() (json.RawMessage, error)
+	// Hurry tells that writers wait: the stream is to be read as often as it can be.
+	Hurry()
 	// End ends it. It makes sure once more that both tables are those of the beginning.
 	End() error
 }

@@ -19,6 +19,7 @@ type keyState struct {
 	seen    time.Time // its last record
 	records int
 	closed  time.Time // zero: it is open
+	suspect bool      // the scans found it to differ, and no look has seen it agree
 }
 
 // follower does what verify --follow does, in a simple way: see internal/openkeys, which has tests of its own.
@@ -40,11 +41,10 @@ func newFollower(w *world, dead func() bool) *follower {
 	f := &follower{world: w, dead: dead, keys: map[int]*keyState{}, stop: make(chan struct{})}
 	w.mu.Lock()
 	f.read = len(w.records)
-	for key := range w.tables[sourceTable] { // the scans' candidates
-		f.keys[key] = &keyState{seen: time.Now()}
-	}
-	for key := range w.tables[targetTable] {
-		f.keys[key] = &keyState{seen: time.Now()}
+	for _, table := range w.tables { // the scans' candidates
+		for key := range table {
+			f.keys[key] = &keyState{seen: time.Now(), suspect: w.tables[sourceTable][key] != w.tables[targetTable][key]}
+		}
 	}
 	w.mu.Unlock()
 	f.done.Go(f.run)
@@ -76,6 +76,7 @@ func (f *follower) run() {
 		f.differ = 0
 		for key, s := range f.keys {
 			same := f.world.tables[sourceTable][key] == f.world.tables[targetTable][key]
+			s.suspect = s.suspect && !same
 			switch age := began.Sub(s.seen); {
 			case !same && age > 31*time.Second:
 				f.differ++
@@ -102,6 +103,9 @@ func (f *follower) Followed() (Followed, error) {
 		if s.closed.IsZero() {
 			out.Open++
 			out.Oldest = max(out.Oldest, time.Since(s.seen))
+		}
+		if s.suspect {
+			out.Suspect++
 		}
 		out.Records += int64(s.records)
 	}
@@ -149,6 +153,8 @@ func (f *follower) Position() (json.RawMessage, error) {
 	defer f.mu.Unlock()
 	return json.Marshal(f.read)
 }
+
+func (f *follower) Hurry() {}
 
 func (f *follower) End() error {
 	close(f.stop)

@@ -195,7 +195,8 @@ func (r *run) prove(ctx context.Context, follower Follower) error {
 }
 
 // close puts the fence.
-func (r *run) close(ctx context.Context, _ Follower) error {
+func (r *run) close(ctx context.Context, follower Follower) error {
+	follower.Hurry()
 	r.closing = time.Now()
 	r.state.Until = r.options.now().Add(r.options.MaxFence).Truncate(time.Second)
 	r.state.Fence, r.state.RefusedAt = FenceTemporary, r.closing.UTC()

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"reseal/internal/call"
@@ -81,7 +82,8 @@ type Follower struct {
 	options  Options
 	position *Positions
 	start    time.Time
-	first    listing // of the start; for the first survey
+	first    listing      // of the start; for the first survey
+	interval atomic.Int64 // of Poll; 0: the options'
 
 	opening   map[string]bool // the shards of the first listing that have no iterator yet; nil: it isn't known which they are
 	openMu    sync.Mutex

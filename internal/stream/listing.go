@@ -134,7 +134,13 @@ func (t *Follower) confirmGone(ctx context.Context, try func(context.Context) er
 
 func onceStreams(o *dynamodbstreams.Options) { o.Retryer = aws.NopRetryer{} }
 
+// Poll has each shard be read so often from now on; see Options.PollInterval.
+func (t *Follower) Poll(interval time.Duration) { t.interval.Store(int64(interval)) }
+
 func (t *Follower) poll() time.Duration {
+	if interval := time.Duration(t.interval.Load()); interval > 0 {
+		return interval
+	}
 	if t.options.PollInterval > 0 {
 		return t.options.PollInterval
 	}

@@ -236,4 +236,79 @@ var mutants = []mutant{
 		name: "read-through-children", kind: following, what: "a shard that has ended counts as read, though its children are not listed", file: "internal/stream/through.go",
 		from: "if !t.listed.hasChild[shard] || t.listed.at.Before(ended) {", to: "if false && (!t.listed.hasChild[shard] || t.listed.at.Before(ended)) {",
 	},
+	{
+		name: "replicator-not-stopped", what: "the replicator is not stopped before the writers go over", file: "internal/cutover/run.go",
+		from: "\tif err := r.options.Target.Close(ctx, Term{Until: r.state.Hold}); err != nil {\n\t\treturn fmt.Errorf(\"stop the replicator: %w\", err)\n\t}\n\tif _, err := r.options.Target.Prove(ctx, r.options.Quiet); err != nil {", to: "\tif err := ctx.Err(); err != nil {",
+		why:  cutovers,
+		test: "TestRandomCutovers",
+	},
+	{
+		name: "stop-not-proven", what: "nobody proves that the replicator is stopped", file: "internal/cutover/run.go",
+		from: "if _, err := r.options.Target.Prove(ctx, r.options.Quiet); err != nil {", to: "if err := ctx.Err(); err != nil {",
+		why:  cutovers,
+		test: "TestRandomCutovers",
+	},
+	{
+		name: "second-look", what: "there is no look once the replicator is stopped", file: "internal/cutover/run.go",
+		from: "\tlooked, err := follower.Look(ctx, r.lookSince())\n\tif err != nil {\n\t\treturn fmt.Errorf(\"look at what", to: "\tlooked, err := Looked{}, ctx.Err()\n\tif err != nil {\n\t\treturn fmt.Errorf(\"look at what",
+		why:  cutovers,
+		test: "TestRandomCutovers",
+	},
+	{
+		name: "time-left", what: "there is a verdict with less time left than the policy takes", file: "internal/cutover/run.go",
+		from: "if left := r.left(); left <= r.reserve() {", to: "if left := r.left(); left <= -time.Hour {",
+		why:  cutovers,
+		test: "TestTooLittleTime",
+	},
+	{
+		name: "hold-before-hook", what: "the hook is run before the fence is held", file: "internal/cutover/run.go",
+		from: "if err := r.options.Source.Close(ctx, Term{Until: until, Verdict: true}); err != nil {", to: "if err := ctx.Err(); err != nil {",
+		why:  cutovers,
+		test: "TestRandomCutovers",
+	},
+	{
+		name: "verdict-in-file", what: "the hook is run without the verdict in the state file", file: "internal/cutover/state.go",
+		from: "func (s *Store) Save(state State) error {\n", to: "func (s *Store) Save(state State) error {\n\tstate.Ready = false\n",
+		why:  cutovers,
+		test: "TestRandomCutovers",
+	},
+	{
+		name: "fence-ends-by-itself", what: "the fence has no time condition", file: "internal/fence/statement.go",
+		from: "if !s.Until.IsZero() {", to: "if false && !s.Until.IsZero() {",
+		why:  cutovers,
+		test: "TestRandomCutovers", tests: "internal/cutover",
+	},
+	{
+		name: "fence-of-this-run", what: "a fence of an earlier run, which is being taken out, proves this one", file: "internal/cutover/run.go",
+		from: "if err := r.proveOpen(ctx); err != nil {", to: "if err := ctx.Err(); err != nil {",
+		why:  cutovers,
+		test: "TestFenceAfterAFence",
+	},
+	{
+		name: "target-opened-again", what: "the replicator stays stopped when the writers stay", file: "internal/cutover/back.go",
+		from: "if r.state.Stopped {\n\t\tboth", to: "if false && r.state.Stopped {\n\t\tboth",
+		why:  cutovers,
+		test: "TestRandomCutovers",
+	},
+	{
+		name: "denial-comes-and-goes", what: "a fence that comes and goes is proven", file: "internal/fence/probe.go",
+		from: "\t\tcase isKnown:\n\t\t\tfirst = time.Time{}", to: "\t\tcase isKnown && false:\n\t\t\tfirst = time.Time{}",
+		why:  cutovers,
+		test: "TestProve",
+	},
+	{
+		name: "uncertain-policy", what: "what lands late of a change of the policy is left there", file: "internal/fence/policy.go",
+		from: "if wait <= 0 {\n\t\t\treturn nil", to: "if wait <= time.Hour {\n\t\t\treturn nil",
+		why:  cutovers,
+		test: "TestLostAnswers",
+	},
+	{
+		name: "quiet-by-one-read", what: "one read that finds nothing shows that a shard is at its end", file: "internal/stream/reader.go",
+		from: "\t\tr.emptyFrom = begun\n", to: "\t\tr.emptyFrom, r.through = begun, begun\n",
+		why:  cutovers,
+		test: "TestReadsThatFindNothing",
+	},
 }
+
+// cutovers is why runs of the torture can't see a feature of a cutover: they play the migration before it. The test plays random cutovers, or one.
+const cutovers = "the torture plays migrations; cutovers have a simulation of their own"
