@@ -12,6 +12,7 @@ import (
 
 	"reseal/internal/cutover"
 	"reseal/internal/refuse"
+	"reseal/internal/stream"
 	"reseal/verify"
 )
 
@@ -102,9 +103,13 @@ func (f *comparison) Followed() (cutover.Followed, error) {
 	}
 	s := f.live.Status()
 	records, newest := f.live.Records()
+	through := f.live.ReadThrough()
+	if !through.IsZero() { // when it was read, not what that tells: --quiet is how late a record may be
+		through = through.Add(stream.AppearsWithin)
+	}
 	return cutover.Followed{
 		Scanned: s.Scanned, CaughtUp: s.CaughtUp, Open: s.Open, Oldest: s.OldestOpen, Suspect: s.Suspect, Differing: s.Differing,
-		Records: records, Newest: newest, ReadThrough: f.live.ReadThrough(),
+		Records: records, Newest: newest, ReadThrough: through,
 	}, nil
 }
 

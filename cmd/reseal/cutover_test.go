@@ -120,7 +120,7 @@ func TestCutover(t *testing.T) {
 	if waited < 3*time.Second || waited > 15*time.Second || told < waited.Seconds()-0.5 || told > 15 {
 		t.Errorf("the application waited %s, and %.2f s are told", waited, told)
 	}
-	t.Logf("waited %s, told %.2f s, relooked %v", waited, told, got["relooked"])
+	t.Logf("waited %s, told %.2f s, relooked %v, steps %v", waited, told, got["relooked"], got["steps"])
 	for _, want := range []string{"ResealFence", "going over"} {
 		if !strings.Contains(o.stderr+m.policies.Text(m.source), want) {
 			t.Errorf("no %q in %s, policy %s", want, o, m.policies.Text(m.source))

@@ -50,7 +50,7 @@ func (r *reader) foundNothing(begun time.Time) {
 	if r.emptyFrom.IsZero() {
 		r.emptyFrom = begun
 	} else if r.atTip = r.atTip || begun.Sub(r.emptyFrom) >= tipTime; r.atTip {
-		r.through = later(r.through, r.emptyTo.Add(-appearsWithin)) // not begun: that the reads since then found nothing either says it twice
+		r.through = later(r.through, r.emptyTo.Add(-AppearsWithin)) // not begun: that the reads since then found nothing either says it twice
 	}
 	r.emptyTo = begun
 }

@@ -7,9 +7,9 @@ import "time"
 // StreamRecord) makes it no later.
 const madeMargin = 2 * time.Second
 
-// appearsWithin is how long after a change its record may be in the stream. Where a record tells the time it doesn't matter: those before it
+// AppearsWithin is how long after a change its record may be in the stream. Where a record tells the time it doesn't matter: those before it
 // are there.
-const appearsWithin = time.Second
+const AppearsWithin = time.Second
 
 // ReadThrough is a time, by this machine's clock, up to which all changes that the stream had were done by the sink; the zero time if
 // none is known. It is not while a shard is not read to its end and has no reader (it waits for its parent, was halted, or was listed

@@ -62,7 +62,7 @@ func TestReadsThatFindNothing(t *testing.T) {
 		t.Error("the first of the shard's records may still come")
 	}
 	r.foundNothing(now.Add(10 * time.Second))
-	if want := now.Add(9*time.Second - appearsWithin); !r.doneThrough().Equal(want) {
+	if want := now.Add(9*time.Second - AppearsWithin); !r.doneThrough().Equal(want) {
 		t.Errorf("read through %s, want %s", r.doneThrough(), want)
 	}
 	r = &reader{}
@@ -70,7 +70,7 @@ func TestReadsThatFindNothing(t *testing.T) {
 	if r.foundNothing(now); !r.doneThrough().IsZero() {
 		t.Error("one read is not two")
 	}
-	if r.foundNothing(now.Add(time.Second)); !r.doneThrough().Equal(now.Add(-appearsWithin)) {
+	if r.foundNothing(now.Add(time.Second)); !r.doneThrough().Equal(now.Add(-AppearsWithin)) {
 		t.Errorf("read through %s, want a second before %s", r.doneThrough(), now)
 	}
 }
