@@ -427,3 +427,23 @@ func TestCutoverOfAnotherTable(t *testing.T) {
 	testkit.CreateTable(t, m.db, testkit.TableSpec{Name: m.target, Hash: "id:S"})
 	has(t, p.await().want(1).object(), map[string]any{"verdict": "back"})
 }
+
+// A write that comes to the source after the verdict is told with its key, and what the target has.
+func TestCutoverStraggler(t *testing.T) {
+	t.Parallel()
+	testkit.SkipIf(t, testkit.Slow)
+	m := newMigration(t, 100, 20)
+	p := m.cut("--on-ready", m.hook(), "--watch", "8s")
+	p.reach("it watches", p.err.seen(" watch: "))
+	testkit.Put(t, m.db, m.source, testkit.Item("id", "item-00001", "v", "late"))
+	testkit.Put(t, m.db, m.source, testkit.Item("id", "nobody knew", "v", 1))
+	o := p.await().want(3)
+	has(t, o.object(), map[string]any{"verdict": "go", "stragglers": 2.0, "fence": "permanent"})
+	for _, want := range []string{`STRAGGLER: a write of {"id":{"S":"item-00001"}}`, "the target has another item", "the target has no item"} {
+		if !strings.Contains(o.stderr, want) {
+			t.Errorf("no %q in %s", want, o)
+		}
+	}
+	m.cut().await().want(3) // it stays so
+	m.lostNothing()
+}

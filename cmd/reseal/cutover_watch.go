@@ -19,7 +19,7 @@ import (
 // watch reads the source's stream from where it was drained.
 func (c *cutting) watch(ctx context.Context, state cutover.State, length time.Duration, tell func(cutover.Straggler) error) error {
 	targets := &batch.Reader{API: c.target.DB, Table: c.target.Table, Schema: c.pair.Target.Schema, Limiter: capacity.NewLimiter(0)}
-	records, err := cutover.NewRecords(ctx, cutover.RecordsOptions{
+	records, err := stream.NewRecords(ctx, stream.RecordsOptions{
 		API: c.source.Streams, ARN: state.Stream, Schema: c.pair.Source.Schema, Position: state.Position, Clock: c.pair.Source.Clock,
 		Told: func(ctx context.Context, record stream.Record) error {
 			s, err := straggler(ctx, targets, record)
@@ -67,7 +67,7 @@ func straggler(ctx context.Context, targets *batch.Reader, record stream.Record)
 type written struct {
 	*cutting
 
-	reading *cutover.Records // of this process; nil: the verdict was another's
+	reading *stream.Records // of this process; nil: the verdict was another's
 	got     atomic.Int64
 	cancel  context.CancelFunc
 	ended   chan struct{}
@@ -77,7 +77,7 @@ type written struct {
 // mark begins to read the target's stream at its end.
 func (w *written) mark(ctx context.Context) error {
 	opened := make(chan struct{})
-	records, err := cutover.NewRecords(ctx, cutover.RecordsOptions{
+	records, err := stream.NewRecords(ctx, stream.RecordsOptions{
 		API: w.target.Streams, ARN: w.pair.Target.StreamARN(), Schema: w.pair.Target.Schema, Clock: w.pair.Target.Clock,
 		Opened: func() { close(opened) },
 		Told: func(context.Context, stream.Record) error {
@@ -142,7 +142,7 @@ func (w *written) countAll(ctx context.Context, state cutover.State) (int64, err
 	}
 	var n atomic.Int64
 	since := state.ReadyAt.Add(-time.Second).Truncate(time.Second)
-	records, err := cutover.NewRecords(ctx, cutover.RecordsOptions{
+	records, err := stream.NewRecords(ctx, stream.RecordsOptions{
 		API: w.target.Streams, ARN: w.pair.Target.StreamARN(), Schema: w.pair.Target.Schema, Clock: w.pair.Target.Clock, Oldest: true,
 		Told: func(_ context.Context, record stream.Record) error {
 			if !record.Made.Before(since) {

@@ -1,4 +1,4 @@
-package cutover
+package stream
 
 import (
 	"context"
@@ -10,13 +10,12 @@ import (
 
 	"reseal/internal/call"
 	"reseal/internal/item"
-	"reseal/internal/stream"
 )
 
 // Records reads a stream for whoever wants to know of each record but removals by time to live.
 type Records struct {
-	follower *stream.Follower
-	told     func(context.Context, stream.Record) error
+	follower *Follower
+	told     func(context.Context, Record) error
 	place    place
 
 	mu     sync.Mutex
@@ -25,36 +24,39 @@ type Records struct {
 
 // place is a position of verify.Live's: where a reader of the stream has come to.
 type place struct {
-	Since    time.Time    `json:"since"`    // from when on it has read each record
-	Position stream.State `json:"position"` // of its shards
+	Since    time.Time `json:"since"`    // from when on it has read each record
+	Position State     `json:"position"` // of its shards
 }
+
+// sinceMargin is how well Since is known: a record's time has whole seconds, and the service's clock is known to one and an answer's way.
+const sinceMargin = 3 * time.Second
 
 // isRead tells of a record that was made before the earlier reader began, in a shard of which it has read none: only its oldest record can
 // be begun with, though the reader began after that. Since is known to some seconds.
-func (p place) isRead(shard string, record stream.Record) bool {
-	return p.Position.Shards[shard].Sequence == "" && record.Made.Before(p.Since.Add(madeMargin))
+func (p place) isRead(shard string, record Record) bool {
+	return p.Position.Shards[shard].Sequence == "" && record.Made.Before(p.Since.Add(sinceMargin))
 }
 
-var _ stream.Sink = (*Records)(nil)
+var _ Sink = (*Records)(nil)
 
 // RecordsOptions say which stream is read, and from where.
 type RecordsOptions struct {
-	API    stream.API
+	API    API
 	ARN    string
 	Schema item.Schema
 	// Position is where a Follower has come to, as it tells; nil: where the stream is now, or with Oldest its oldest record.
 	Position json.RawMessage
 	Oldest   bool
 	Clock    call.Clock
-	Opened   func() // see stream.Options
+	Opened   func() // see Options
 	// Told is called for each record, by one goroutine for each shard. Its error ends the reading.
-	Told func(context.Context, stream.Record) error
+	Told func(context.Context, Record) error
 }
 
 // NewRecords lists the stream's shards.
 func NewRecords(ctx context.Context, o RecordsOptions) (*Records, error) {
 	r := &Records{told: o.Told}
-	positions := stream.NewPositions(o.Clock)
+	positions := NewPositions(o.Clock)
 	if o.Position != nil {
 		if err := json.Unmarshal(o.Position, &r.place); err != nil {
 			return nil, fmt.Errorf("read position in the stream: %w", err)
@@ -62,9 +64,9 @@ func NewRecords(ctx context.Context, o RecordsOptions) (*Records, error) {
 		positions.Resume(r.place.Position)
 	}
 	var err error
-	r.follower, err = stream.New(ctx, stream.Options{
+	r.follower, err = New(ctx, Options{
 		API: o.API, ARN: o.ARN, Schema: o.Schema, Sink: r, Positions: positions, Latest: !o.Oldest, Opened: o.Opened,
-		GiveUp: call.DefaultGiveUpSlowed, PollInterval: time.Second, MostPause: 10 * time.Second, Policy: call.Policy{GiveUp: stream.TryFor},
+		GiveUp: call.DefaultGiveUpSlowed, PollInterval: time.Second, MostPause: 10 * time.Second, Policy: call.Policy{GiveUp: TryFor},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list shards: %w", err)
@@ -88,7 +90,7 @@ func (r *Records) RunFor(ctx context.Context, length time.Duration) error {
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		for call.Sleep(running, pollInterval) == nil {
+		for call.Sleep(running, 100*time.Millisecond) == nil {
 			if !r.ReadThrough().Before(end) {
 				close(reached)
 				cancel()
@@ -119,7 +121,7 @@ func (r *Records) RunFor(ctx context.Context, length time.Duration) error {
 const readPatience = time.Minute
 
 // Apply hands the records on.
-func (r *Records) Apply(ctx context.Context, shard string, records []stream.Record, _ bool) (int, error) {
+func (r *Records) Apply(ctx context.Context, shard string, records []Record, _ bool) (int, error) {
 	for i, record := range records {
 		if record.Expired || r.place.isRead(shard, record) {
 			continue
