@@ -42,6 +42,7 @@ func (r *run) open(ctx context.Context, why string) error {
 	}
 	switch {
 	case err == nil:
+		r.state.OpenedAt = time.Now().UTC()
 		r.state.Fence, r.state.Stopped, r.state.Until = FenceLifted, false, time.Time{}
 		r.state.Hold = time.Time{}
 	case r.state.Fence == FenceTemporary && r.byItself(lifted, stopped) && r.options.now().After(r.state.Until):

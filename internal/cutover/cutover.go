@@ -124,6 +124,8 @@ var (
 	ErrHeld = errors.New("some writers may be on the target already")
 	// ErrStragglers: there was a write to the source that the target may not have.
 	ErrStragglers = errors.New("writes to the source came after the fence")
+	// ErrLapsed: the gates had opened by themselves after the writers went over, before they were closed for good.
+	ErrLapsed = errors.New("--hold was over before the source was closed for good")
 	// ErrStuck: a gate could not be opened.
 	ErrStuck = errors.New("writes may still be refused")
 )
@@ -163,7 +165,7 @@ func (r *run) goOn(ctx context.Context) error {
 	}
 	r.state = State{
 		Format: format, Run: r.state.Run, Source: r.state.Source, Target: r.state.Target, Stream: r.state.Stream, Fence: FenceNone,
-		FenceBy: r.state.FenceBy, StopBy: r.state.StopBy, Replicators: r.state.Replicators, Mappings: r.state.Mappings,
+		FenceBy: r.state.FenceBy, StopBy: r.state.StopBy, OpenedAt: r.state.OpenedAt, Replicators: r.state.Replicators, Mappings: r.state.Mappings,
 	}
 	return r.whole(ctx)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reseal/internal/call"
+	"reseal/internal/fence"
 	"reseal/internal/refuse"
 )
 
@@ -85,6 +86,7 @@ func (r *run) follow(ctx context.Context) (Follower, error) {
 				}
 			}
 			postponed, began = true, time.Now()
+		case time.Since(r.state.OpenedAt) < fence.BlockedFor: // a policy can't be changed yet, and MaxFence would be used up by waiting for it
 		case f.Scanned && f.CaughtUp && f.Suspect == 0 && f.Open <= r.options.mostOpen():
 			return follower, nil
 		case time.Since(began) > followPatience:
@@ -356,143 +358,6 @@ func (r *run) ready(ctx context.Context, _ Follower) error {
 	}
 	r.state.Ready, r.state.ReadyAt = true, time.Now().UTC()
 	return r.save()
-}
-
-// stillHeld makes sure that both gates have been closed since the verdict, and will be for a while.
-func (r *run) stillHeld(ctx context.Context) error {
-	for _, gate := range []struct {
-		what string
-		gate Gate
-	}{{"the fence of the source", r.options.Source}, {"the replicator's stop", r.options.Target}} {
-		until, closed, err := gate.gate.IsClosed(ctx)
-		switch {
-		case err != nil:
-			return fmt.Errorf("look at %s: %w", gate.what, err)
-		case !closed:
-			return r.held(fmt.Errorf("%s is gone", gate.what))
-		case !until.IsZero() && until.Sub(r.options.now()) <= max(clockMargin, 2*r.state.Propagation):
-			return r.held(fmt.Errorf("%s ended, or ends, at %s, so writers may have written to the source since", gate.what, until.UTC().Format(time.RFC3339)))
-		}
-	}
-	return nil
-}
-
-// held is a cutover in which some writers may be on the target.
-func (r *run) held(why error) error {
-	r.state.Verdict, r.why = VerdictHeld, why.Error()
-	r.ended()
-	return errors.Join(fmt.Errorf("%w: %w", ErrHeld, why), r.save())
-}
-
-// hook has the writers go over. From the verdict on it runs until it has succeeded once.
-func (r *run) hook(ctx context.Context) error {
-	if r.options.OnReady != nil {
-		if err := r.step(StepHook, "having the writers go over to the target"); err != nil {
-			return r.held(err)
-		}
-		limit := r.state.Until.Sub(r.options.now()) - clockMargin - 2*r.state.Propagation
-		if r.state.Until.IsZero() {
-			limit = r.options.Hold
-		}
-		limited, cancel := context.WithTimeout(ctx, limit)
-		err := r.options.OnReady(limited)
-		cancel()
-		if err != nil {
-			return r.hookFailed(ctx, err)
-		}
-	}
-	r.state.Hooked = true
-	if r.state.Refused == 0 {
-		r.state.Refused = time.Since(r.state.RefusedAt).Seconds()
-	}
-	return r.save()
-}
-
-// hookFailed goes back if it is known that nobody has gone over.
-func (r *run) hookFailed(ctx context.Context, failure error) error {
-	failure = fmt.Errorf("--on-ready failed: %w", failure)
-	if r.options.Written == nil {
-		return r.held(failure)
-	}
-	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second+2*r.options.Quiet)
-	defer cancel()
-	written, err := r.options.Written(reading, r.state)
-	switch {
-	case err != nil:
-		return r.held(fmt.Errorf("%w (and what the target got since can't be read: %w)", failure, err))
-	case written > 0:
-		r.written = written
-		return r.held(fmt.Errorf("%w (the target got %d writes since)", failure, written))
-	}
-	r.written = 0
-	if err := r.open(ctx, failure.Error()); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w: %w, and the target got no write since", ErrBack, failure)
-}
-
-// finish is what follows when the writers are on the target: both gates are closed for good, the replicator is ended, and the source's
-// stream is watched.
-func (r *run) finish(ctx context.Context) error {
-	if r.state.Watched {
-		return r.straggled()
-	}
-	if !r.state.Closed {
-		if err := r.closeForGood(ctx); err != nil {
-			return r.held(err)
-		}
-	}
-	r.state.Verdict = VerdictGo
-	if err := r.step(StepWatch, "watching the source's stream for "+r.options.Watched.String()); err != nil {
-		return err
-	}
-	if r.options.Watch != nil && r.options.Watched > 0 {
-		if err := r.options.Watch(ctx, r.state, r.options.Watched, r.straggler); err != nil {
-			return errors.Join(fmt.Errorf("the writers are on the target, but the source's stream could not be watched: %w", err), r.straggled())
-		}
-	}
-	r.state.Watched = true
-	r.ended()
-	return errors.Join(r.save(), r.straggled())
-}
-
-func (r *run) closeForGood(ctx context.Context) error {
-	if err := r.step(StepPermanent, "closing the source for good, and ending the replicator"); err != nil {
-		return err
-	}
-	if err := r.options.Source.Close(ctx, Term{Verdict: true}); err != nil {
-		return fmt.Errorf("close the source for good: %w", err)
-	}
-	if err := r.options.Target.Close(ctx, Term{Verdict: true}); err != nil {
-		return fmt.Errorf("stop the replicator for good: %w", err)
-	}
-	r.state.Fence, r.state.Until = FencePermanent, time.Time{}
-	if r.options.Disable != nil {
-		if err := r.options.Disable(ctx); err != nil {
-			return fmt.Errorf("end the replicator: %w", err)
-		}
-	}
-	r.state.Closed = true
-	return r.save()
-}
-
-func (r *run) straggler(s Straggler) error {
-	if r.state.Straggled++; len(r.state.Stragglers) >= mostListed {
-		return nil
-	}
-	r.state.Stragglers = append(r.state.Stragglers, s)
-	r.tell(StepWatch, fmt.Sprintf("STRAGGLER: a write of %s, made at %s; the target has %s", s.Key, s.Made, s.Target))
-	return r.save()
-}
-
-// mostListed bounds the list of stragglers, not their number.
-const mostListed = 1000
-
-func (r *run) straggled() error {
-	if n := r.state.Straggled; n > 0 {
-		return fmt.Errorf("%w: %d, see the list", ErrStragglers, n)
-	}
-	return nil
 }
 
 // result is what is known at the end.

@@ -88,10 +88,12 @@ type State struct {
 	Stopped bool       `json:"stopped"` // the target's gate may be closed
 	Ready   bool       `json:"ready"`   // the verdict: the hook may have run, and must
 	Hooked  bool       `json:"hooked"`  // it has succeeded
+	Lapsed  bool       `json:"lapsed"`  // the gates had opened by themselves before that
 	Closed  bool       `json:"closed"`  // both gates are closed for good
 	Watched bool       `json:"watched"`
 	Verdict Verdict    `json:"verdict"`
 
+	OpenedAt    time.Time     `json:"opened_at"`   // when a gate was opened last, by this machine's clock
 	RefusedAt   time.Time     `json:"refused_at"`  // when a write was seen to be refused, or before that when the fence was put, by this machine's clock
 	ReadyAt     time.Time     `json:"ready_at"`    // likewise
 	Refused     float64       `json:"refused"`     // seconds in which writes were refused

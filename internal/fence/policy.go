@@ -57,14 +57,14 @@ const (
 	againMost      = 2 * time.Second
 )
 
-// blockedFor is how long a policy can't be changed again: "Subsequent updates to a policy for a given resource are blocked for 15 seconds after
+// BlockedFor is how long a policy can't be changed again: "Subsequent updates to a policy for a given resource are blocked for 15 seconds after
 // a successful update" (DynamoDB developer guide, "Resource-based policy considerations").
-const blockedFor = 15 * time.Second
+const BlockedFor = 15 * time.Second
 
 // awaitChange waits until the policy may be changed, as far as this run knows, and tells whether it had to.
 func (p *Policy) awaitChange(ctx context.Context) (waited bool, err error) {
 	p.mu.Lock()
-	wait := time.Until(p.changed.Add(blockedFor))
+	wait := time.Until(p.changed.Add(BlockedFor))
 	p.mu.Unlock()
 	if wait <= 0 {
 		return false, nil
@@ -261,7 +261,7 @@ func lasts(err error, trying time.Duration) bool {
 	case errors.As(err, &denied) && (denied.ErrorCode() == "AccessDeniedException" || denied.ErrorCode() == "ExpiredTokenException"):
 		return true
 	}
-	return call.Classify(err) == call.Refused && !isBusy(err) && trying > blockedFor
+	return call.Classify(err) == call.Refused && !isBusy(err) && trying > BlockedFor
 }
 
 // isUnknown is lasts for what has to be done.
