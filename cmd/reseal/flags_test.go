@@ -49,6 +49,10 @@ func TestFlags(t *testing.T) {
 			"dry-run": "false", "abort": "false", "finish": "false", "eventual": "false", "checkpoint": "", "segments": "16", "read-units": "", "max-memory": "256MiB",
 			"strict-except": "",
 		}),
+		"retire": {
+			"source": "", "unused-for": "24h0m0s", "fenced-otherwise": "false", "apply": "false", "disable-deletion-protection": "false", "no-backup": "false",
+			"output": "text", "no-progress": "false", "region": "", "profile": "", "role-arn": "", "endpoint-url": "",
+		},
 		"fingerprint": {
 			"table": "", "key-secret": "", "segments": "16", "read-units": "", "ignore-expired": "true", "expired-by": "", "as-of": "",
 			"output": "text", "no-progress": "false", "region": "", "profile": "", "role-arn": "", "endpoint-url": "",
@@ -72,7 +76,7 @@ func TestFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "seed", "replicate", "verify", "cutover", "fingerprint", "demo"} {
+	for _, name := range []string{"", "seed", "replicate", "verify", "cutover", "retire", "fingerprint", "demo"} {
 		args := strings.Fields(name + " --help")
 		o := reseal(t, args...).want(0)
 		if o.stderr != "" {

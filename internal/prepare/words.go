@@ -153,18 +153,17 @@ func (s stack) head() string {
 		}, s.deploy("--capabilities CAPABILITY_IAM")...)
 		lines = append(
 			lines,
-			"Point the application at the target, and keep the replicator until nobody writes to the source any more, its",
-			"IteratorAge is 0 and it has nothing left to apply. Then",
-			"  reseal verify"+tables,
-			"must end with 0.",
+			"Then have the writers go over, by a command of yours:",
+			"  reseal cutover"+tables+" --on-ready COMMAND",
 		)
 	case StageRetire:
-		lines = append([]string{"Stage 4 (retire): the target without the replicator. Deploy it over stage 3 when the last verification has matched:"}, s.deploy()...)
-		lines = append(lines, "The target and its key stay, here and when the stack is deleted. Then delete the source:")
+		lines = append([]string{"Stage 4 (retire): the target without the replicator. Deploy it over stage 3 when the writers have gone over:"}, s.deploy()...)
+		lines = append(lines, "The target and its key stay, here and when the stack is deleted. See whether the source can go; --apply deletes it, after a backup:")
+		retire := "  reseal retire" + table.OneOptions("source", s.From)
 		if aws.ToBool(s.Source.Raw.DeletionProtectionEnabled) {
-			lines = append(lines, "  "+s.onTable("update-table", " --no-deletion-protection-enabled")+"    # it is protected against this")
+			retire += " --disable-deletion-protection"
 		}
-		lines = append(lines, "  "+s.onTable("delete-table", ""))
+		lines = append(lines, retire)
 	}
 	if s.size > mostInline {
 		lines = append(lines, fmt.Sprintf("The template has more than the %d bytes that CloudFormation takes with the request: aws puts it into BUCKET first.", mostInline))

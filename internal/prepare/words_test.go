@@ -45,9 +45,9 @@ func TestPrintedCommands(t *testing.T) {
 		"no stream":         {described(""), prepare.StagePrepare, []string{enable}},
 		"a view of no use":  {described(types.StreamViewTypeKeysOnly), prepare.StagePrepare, []string{"aws dynamodb update-table" + onSource + " --stream-specification StreamEnabled=false" + way, enable}},
 		"seed":              {described(types.StreamViewTypeNewImage), prepare.StageSeed, []string{deploy + ` \`, "reseal seed" + both, "reseal verify" + both}},
-		"cut over":          {described(types.StreamViewTypeNewImage), prepare.StageCutOver, []string{deploy + ` \`, "reseal verify" + both}},
-		"retire":            {described(types.StreamViewTypeNewImage), prepare.StageRetire, []string{deploy, "aws dynamodb delete-table" + onSource + way}},
-		"retire, protected": {protected, prepare.StageRetire, []string{deploy, "aws dynamodb update-table" + onSource + " --no-deletion-protection-enabled" + way + "    # it is protected against this", "aws dynamodb delete-table" + onSource + way}},
+		"cut over":          {described(types.StreamViewTypeNewImage), prepare.StageCutOver, []string{deploy + ` \`, "reseal cutover" + both + " --on-ready COMMAND"}},
+		"retire":            {described(types.StreamViewTypeNewImage), prepare.StageRetire, []string{deploy, "reseal retire --source cities" + way}},
+		"retire, protected": {protected, prepare.StageRetire, []string{deploy, "reseal retire --source cities" + way + " --disable-deletion-protection"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, err := prepare.Template(prepare.Options{Source: test.source, Target: "twin", Stage: test.stage, From: from, To: to})

@@ -52,7 +52,6 @@ type Result struct {
 	Source        string   `json:"source"`
 	Applied       bool     `json:"applied"`
 	Would         []string `json:"would"` // what is done with Applied, or would be
-	NotChecked    []string `json:"not_checked"`
 	BackupARN     string   `json:"backup_arn"`
 	Deleted       bool     `json:"deleted"`
 	Bytes         int64    `json:"bytes"` // of the table, up to six hours old

@@ -74,3 +74,9 @@ func JobOptions(source, target Way) string {
 	}
 	return options
 }
+
+// OneOptions are the options of a reseal command for one table, each after a blank: what the user gave, all of it. side is the option of the
+// table, such as "source".
+func OneOptions(side string, of Way) string {
+	return option(side, of.Table) + option("region", of.Region) + option("profile", of.Profile) + option("endpoint-url", of.EndpointURL) + option("role-arn", of.RoleARN)
+}
