@@ -21,6 +21,8 @@ func (r *run) open(ctx context.Context, why string) error {
 	}
 	opening, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
+	starting, stop := context.WithTimeout(context.WithoutCancel(ctx), max(limit, openHeldFor)) // nobody waits for the replicator
+	defer stop()
 	var lifted, stopped error
 	var both sync.WaitGroup // both are tried, whatever becomes of the other
 	both.Go(func() {
@@ -30,7 +32,7 @@ func (r *run) open(ctx context.Context, why string) error {
 	})
 	if r.state.Stopped {
 		both.Go(func() {
-			if err := r.options.Target.Open(opening); err != nil {
+			if err := r.options.Target.Open(starting); err != nil {
 				stopped = fmt.Errorf("let the replicator go on: %w", err)
 			}
 		})
