@@ -229,6 +229,7 @@ func (c *cutting) cut(ctx context.Context) (cutover.Result, error) {
 	if err != nil {
 		return cutover.Result{}, err
 	}
+	defer c.back.close()
 	switch f := c.flags; {
 	case f.dryRun:
 		if err := c.preflight(ctx); err != nil {
@@ -239,14 +240,25 @@ func (c *cutting) cut(ctx context.Context) (cutover.Result, error) {
 		if !c.found {
 			return cutover.Result{}, refuse.New("give the --state of the run", "there is no cutover to be put back, by the state file %s", c.store.Path())
 		}
-		return cutover.Abort(ctx, options)
+		return c.abort(ctx, options)
 	case f.finish:
-		if !c.found || !c.state.Ready {
+		if !c.found || !c.state.Ready || !c.state.IsUnderWay() {
 			return cutover.Result{}, refuse.New("run it without --finish", "no cutover has come to its verdict, by the state file %s", c.store.Path())
 		}
 		return cutover.Finish(ctx, options)
 	}
 	return cutover.Run(ctx, options)
+}
+
+// abort puts everything back but what was ended for good: that is said.
+func (c *cutting) abort(ctx context.Context, options cutover.Options) (cutover.Result, error) {
+	result, err := cutover.Abort(ctx, options)
+	if err == nil && c.state.Hooked {
+		for _, one := range c.state.Mappings {
+			c.tell(cutover.StepBack, "the event source mapping "+one.UUID+" of "+one.Function+" may be disabled: enable it, or the target falls behind")
+		}
+	}
+	return result, err
 }
 
 // newRun returns the ID of a run: letters and digits, as a statement's Sid has to be.
@@ -275,8 +287,8 @@ func (c *cutting) load(pair table.Pair) error {
 			"the state file %s is of a cutover from %s to %s", c.store.Path(), state.Source, state.Target)
 	}
 	how, stop := c.flags.fence, c.flags.stopsBy()
-	if found && state.IsUnderWay() && !c.flags.abort && (state.FenceBy != how || (!state.Ready && state.StopBy != stop)) {
-		return refuse.New("give the same flags, or --abort first", "the run before fenced by %s and stopped the replicator by %s", state.FenceBy, state.StopBy)
+	if found && state.IsUnderWay() && (state.FenceBy != how || (!state.Ready && !c.flags.abort && state.StopBy != stop)) {
+		return refuse.New("give the same flags", "the run before fenced by %s and stopped the replicator by %s", state.FenceBy, state.StopBy)
 	}
 	if !state.IsUnderWay() {
 		state.Stream, state.FenceBy, state.StopBy = pair.Source.StreamARN(), how, stop

@@ -34,6 +34,7 @@ type cutting struct {
 	found  bool     // the state: of a run before
 	notes  []string // for the plan
 	lambda cutover.LambdaAPI
+	back   written // what the target gets, with --keep-back
 
 	fence, stop *fence.Policy       // nil: not by policy
 	gate, hold  *cutover.PolicyGate // likewise
@@ -89,8 +90,8 @@ func (c *cutting) options(ctx context.Context) (cutover.Options, error) {
 		o.OnReady = c.hook("--on-ready", f.onReady, cutover.StepHook)
 	}
 	if f.keepBack {
-		back := &written{cutting: c}
-		o.MarkBack, o.Written = back.mark, back.count
+		c.back.cutting = c
+		o.MarkBack, o.Written = c.back.mark, c.back.count
 	}
 	switch {
 	case len(c.state.Mappings) > 0:

@@ -172,6 +172,7 @@ func TestCutoverGoesBack(t *testing.T) {
 			if text := m.policies.Text(m.source); !strings.Contains(text, `"Mine"`) {
 				t.Errorf("what others had in the policy is gone: %s", text)
 			}
+			m.cut("--finish").await().want(2).says("no cutover has come to its verdict")
 			m.lostNothing()
 		})
 	}
@@ -252,6 +253,7 @@ func TestCutoverAborted(t *testing.T) {
 	p.reach("drain", p.err.seen(" drain: "))
 	p.signal(syscall.SIGKILL)
 	p.await()
+	m.cut("--abort", "--fence", "none").await().want(2).says("fenced by policy", "give the same flags")
 	has(t, m.cut("--abort").await().want(0).object(), map[string]any{"verdict": "aborted", "fence": "lifted"})
 	m.cleared()
 	m.lostNothing()

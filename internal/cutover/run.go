@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"reseal/internal/call"
@@ -24,6 +25,8 @@ type run struct {
 	closing time.Time // when the source's gate was about to be closed, by the monotonic clock
 	proven  time.Time // when it was known to be
 	records int64     // that had been read when the stream was drained
+
+	straggling sync.Mutex // guards the state while the source is watched
 }
 
 // pollInterval is the time between two looks at what is waited for.

@@ -129,7 +129,10 @@ func (r *run) closeForGood(ctx context.Context) error {
 	return r.save()
 }
 
+// straggler is called by a goroutine for each shard.
 func (r *run) straggler(s Straggler) error {
+	r.straggling.Lock()
+	defer r.straggling.Unlock()
 	if r.state.Straggled++; len(r.state.Stragglers) >= mostListed {
 		return nil
 	}
