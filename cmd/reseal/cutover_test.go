@@ -243,20 +243,25 @@ func TestTwoCutovers(t *testing.T) {
 	m.cut().await().want(2).says("another cutover may be under way", "ResealFenceother", "--abort")
 }
 
-// --abort puts everything back after a kill.
+// --abort puts everything back after a kill at any step before the verdict, if it is asked for in the way of that run.
 func TestCutoverAborted(t *testing.T) {
 	t.Parallel()
 	testkit.SkipIf(t, testkit.Slow)
-	m := newMigration(t, 100, 50)
-	m.cut("--abort").await().want(2).says("there is no cutover")
-	p := m.cut()
-	p.reach("drain", p.err.seen(" drain: "))
-	p.signal(syscall.SIGKILL)
-	p.await()
-	m.cut("--abort", "--fence", "none").await().want(2).says("fenced by policy", "give the same flags")
-	has(t, m.cut("--abort").await().want(0).object(), map[string]any{"verdict": "aborted", "fence": "lifted"})
-	m.cleared()
-	m.lostNothing()
+	for _, step := range []string{"fence", "prove", "drain", "stop", "ready"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			m := newMigration(t, 100, 50)
+			m.cut("--abort").await().want(2).says("there is no cutover")
+			p := m.cut()
+			p.reach(step, p.err.seen(" "+step+": "))
+			p.signal(syscall.SIGKILL)
+			p.await()
+			m.cut("--abort", "--fence", "none").await().want(2).says("fenced by policy", "give the same flags")
+			has(t, m.cut("--abort").await().want(0).object(), map[string]any{"verdict": "aborted", "fence": "lifted"})
+			m.cleared()
+			m.lostNothing()
+		})
+	}
 }
 
 // An engine without policies is refused by name, and served by commands: the writers are refused by the application's own switch.

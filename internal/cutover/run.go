@@ -46,8 +46,9 @@ func (r *run) step(step Step, what string) error {
 	if step == StepPreflight {
 		return nil // what is refused leaves nothing behind, and is one line
 	}
+	err := r.save()
 	r.tell(step, what)
-	return r.save()
+	return err
 }
 
 // ended notes the end of the step before.
