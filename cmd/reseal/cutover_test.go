@@ -220,7 +220,7 @@ func TestCutoverKilled(t *testing.T) {
 			p.reach(step, p.err.seen(" "+step+": "))
 			p.signal(syscall.SIGKILL)
 			p.await()
-			has(t, m.cut("--on-ready", hook).await().want(0).object(), map[string]any{"verdict": "go", "fence": "permanent", "stragglers": 0.0})
+			has(t, m.cut("--on-ready", hook).await().want(0).object(), map[string]any{"verdict": "go", "fence": "permanent", "stragglers": 0.0, "why": ""})
 			m.lostNothing()
 		})
 	}

@@ -163,6 +163,7 @@ func (r *run) goOn(ctx context.Context) error {
 			return err
 		}
 	}
+	r.why = "" // of the run before
 	r.state = State{
 		Format: format, Run: r.state.Run, Source: r.state.Source, Target: r.state.Target, Stream: r.state.Stream, Fence: FenceNone,
 		FenceBy: r.state.FenceBy, StopBy: r.state.StopBy, OpenedAt: r.state.OpenedAt, Replicators: r.state.Replicators, Mappings: r.state.Mappings,

@@ -206,7 +206,11 @@ func (r *run) close(ctx context.Context, follower Follower) error {
 	r.closing = time.Now()
 	r.state.Until = r.options.now().Add(r.options.MaxFence).Truncate(time.Second)
 	r.state.Fence, r.state.RefusedAt = FenceTemporary, r.closing.UTC()
-	if err := r.step(StepFence, "refusing writes to the source until "+r.state.Until.UTC().Format(time.RFC3339)+" at the latest"+r.skew()); err != nil {
+	what := "refusing writes to the source until it is undone: this fence doesn't end by itself"
+	if r.options.Source.Expires() {
+		what = "refusing writes to the source until " + r.state.Until.UTC().Format(time.RFC3339) + " at the latest" + r.skew()
+	}
+	if err := r.step(StepFence, what); err != nil {
 		return err
 	}
 	if err := r.options.Source.Close(ctx, Term{Until: r.state.Until}); err != nil {
@@ -225,7 +229,7 @@ func (r *run) skew() string {
 }
 
 func (r *run) proveClosed(ctx context.Context, _ Follower) error {
-	if err := r.step(StepProve, "probing whether writes are refused"); err != nil {
+	if err := r.step(StepProve, "making sure that writes are refused"); err != nil {
 		return err
 	}
 	refused, err := r.options.Source.Prove(ctx, r.options.Quiet)
@@ -350,7 +354,7 @@ func (r *run) ready(ctx context.Context, _ Follower) error {
 	}
 	until := r.state.Hold
 	r.state.Fence, r.state.Until = FenceHeld, until
-	if err := r.step(StepReady, "everything agrees: holding the fence until "+until.UTC().Format(time.RFC3339)); err != nil {
+	if err := r.step(StepReady, "everything agrees: holding the fence, until "+until.UTC().Format(time.RFC3339)+" if it ends by itself"); err != nil {
 		return err
 	}
 	if err := r.options.Source.Close(ctx, Term{Until: until, Verdict: true}); err != nil {
@@ -372,7 +376,7 @@ func (r *run) result(err error) Result {
 		Stragglers: s.Straggled, StragglerList: append([]Straggler{}, s.Stragglers...), WrittenSince: r.written, Why: r.why,
 		Steps: append([]StepTime{}, s.Steps...), ElapsedSeconds: time.Since(r.began).Seconds(),
 	}
-	if !s.Until.IsZero() && s.Fence != FenceLifted {
+	if !s.Until.IsZero() && s.Fence != FenceLifted && r.options.Source.Expires() {
 		out.FenceUntil = s.Until.UTC().Format(time.RFC3339)
 	}
 	if err != nil && out.Why == "" && !refuse.Is(err) {
