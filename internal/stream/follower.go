@@ -85,8 +85,9 @@ type Follower struct {
 	first    listing      // of the start; for the first survey
 	interval atomic.Int64 // of Poll; 0: the options'
 
-	opening   map[string]bool // the shards of the first listing that have no iterator yet; nil: it isn't known which they are
-	openMu    sync.Mutex
+	opening   map[string]bool   // the shards of the first listing that have no iterator yet; nil: it isn't known which they are
+	isOpen    bool              // Opened was called
+	openMu    sync.Mutex        // guards opening and isOpen
 	throttled *capacity.Limiter // counts throttled reads of the stream; they cost no units
 
 	mu       sync.Mutex         // guards what follows
@@ -195,8 +196,8 @@ func (t *Follower) opened(shard string) {
 	t.openMu.Lock()
 	defer t.openMu.Unlock()
 	delete(t.opening, shard)
-	if t.opening != nil && len(t.opening) == 0 && t.options.Opened != nil {
+	if t.opening != nil && len(t.opening) == 0 && t.options.Opened != nil && !t.isOpen {
+		t.isOpen = true // the options stay as they are: every reader has them at hand without a lock
 		t.options.Opened()
-		t.options.Opened = nil
 	}
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,4 +58,18 @@ func TestOpened(t *testing.T) {
 	if calls != 1 {
 		t.Errorf("it was called %d times", calls)
 	}
+}
+
+// A reader may be the last to open its shard while the listing fails: the race detector sees if both use what isn't guarded.
+func TestOpenedWhileTheListingFails(t *testing.T) {
+	t.Parallel()
+	f := &Follower{options: Options{Opened: func() {}, GiveUp: time.Hour}, opening: map[string]bool{"last": true}}
+	var reader sync.WaitGroup
+	reader.Go(func() { f.opened("last") })
+	start := time.Now()
+	p := &patience{tailer: f, since: start}
+	if end := p.end(errors.New("no answer")); !end.Equal(start.Add(time.Hour)) {
+		t.Errorf("it gives up at %s", end)
+	}
+	reader.Wait()
 }
