@@ -192,3 +192,54 @@ func TestUnknownParentThatIsListedLaterOn(t *testing.T) {
 	}
 	f.wantSame()
 }
+
+// A shard that an earlier run has begun is read on though no listing has it any more: what is gone, its reader learns from the service.
+func TestBegunShardThatIsNoLongerListed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newFake(f)
+	s.add("a", "")
+	s.put("a", "k", "1")
+	o := s.withCheckpoint()
+	f.run(o)
+	s.put("a", "k", "2")
+	s.change("a", func(shard *fakeShard) { shard.hidden = true })
+	if result := f.run(o); result.Records != 1 {
+		t.Errorf("result is %+v", result)
+	}
+	f.wantSame()
+	s.change("a", func(shard *fakeShard) { shard.gone = true })
+	_, err := Run(limited(t), o)
+	wantIs(t, err, ErrTrimmed)
+}
+
+// A shard without a record, listed late, shows that another one comes before those that were begun: they are read again, too.
+func TestLateEmptyShardBelowOneThatIsReadLater(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newFake(f)
+	s.add("grandparent", "")
+	s.add("parent", "grandparent")
+	s.add("child", "parent")
+	s.put("grandparent", "k", "old")
+	s.put("child", "k", "new")
+	s.close("grandparent", "parent")
+	s.change("parent", func(shard *fakeShard) { shard.hidden = true })
+	shown := false
+	s.before = func(_ context.Context, op, shard string) error {
+		switch {
+		case op == "GetRecords" && shard == "grandparent" && len(s.made("GetRecords child")) < 3: // it is not applied yet
+			return errLimit
+		case op == "DescribeStream" && !shown && len(s.made("GetRecords grandparent")) > 0 && len(s.made("GetRecords child")) > 3:
+			shown = true
+			s.change("parent", func(shard *fakeShard) { shard.hidden = false })
+		}
+		return nil
+	}
+	f.run(s.options())
+	f.wantSame()
+	f.wantTarget("k", "new")
+	if !shown {
+		t.Error("this test tests nothing")
+	}
+}

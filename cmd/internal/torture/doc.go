@@ -74,6 +74,7 @@
 //     right, soon or much later; the replicator blocks or hands them on. A delivery that is blocked by its first record must write nothing.
 //   - twins: a second process is started with the checkpoint of a running one.
 //   - lost-again: the answers to the writes that settle lost ones are lost, too, while the application goes on.
+//   - late-writes: many answers to a seed's writes are lost, and the application ends before all of those are carried out.
 //
 // # The same run again
 //

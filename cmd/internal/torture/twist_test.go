@@ -2,6 +2,7 @@ package torture
 
 import (
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -26,9 +27,10 @@ const (
 	blockedItems  twist = "blocked"        // the target refuses items for what they hold, until they are put right
 	twins         twist = "twins"          // a second process is started with the same checkpoint
 	lostAgain     twist = "lost-again"     // writes that settle lost ones are lost, too, while the application goes on
+	lateWrites    twist = "late-writes"    // writes are lost, and carried out when the application has ended
 )
 
-var allTwists = []twist{streamAnew, timeToLive, oldCheckpoint, restarts, trims, listingHoles, blockedItems, twins, lostAgain}
+var allTwists = []twist{streamAnew, timeToLive, oldCheckpoint, restarts, trims, listingHoles, blockedItems, twins, lostAgain, lateWrites}
 
 // drawTwist draws the twist, or takes the one that the environment names ("none" for none), and changes the plan for it.
 func (pl *plan) drawTwist() {
@@ -55,12 +57,22 @@ func (pl *plan) drawTwist() {
 	case trims, listingHoles, twins:
 		pl.asLambda = false // its mapping is the service's
 		pl.seedWaits = pl.twist == trims && chance(random, 0.5)
+		for range 4 { // without shards that end, a listing has nothing to leave out
+			if pl.twist == listingHoles {
+				pl.splits = append(pl.splits, between(random, 0, pl.end()))
+			}
+		}
+		slices.Sort(pl.splits)
 	case blockedItems:
 		pl.blockItems()
 	case timeToLive:
 		pl.addExpiry()
-	case lostAgain:
-		pl.loseAgain()
+	case lostAgain: // as long as the seed settles
+		again := dice(pl.seed, "lost again", 0)
+		pl.loseWrites(again, between(again, 25*time.Second, 75*time.Second))
+	case lateWrites: // as long as the seed copies, and a little longer
+		late := dice(pl.seed, "late writes", 0)
+		pl.loseWrites(late, between(late, 5*time.Second, 30*time.Second))
 	case none, oldCheckpoint:
 	}
 }
@@ -127,15 +139,15 @@ func (w *simWorld) change(random interface{ IntN(int) int }, n int) change {
 	return change{key: key, item: with(was, "more", &types.AttributeValueMemberN{Value: strconv.Itoa(n)})}
 }
 
-// loseAgain has the application write few items for as long as the seed settles, and many answers lost.
-func (pl *plan) loseAgain() {
-	random := dice(pl.seed, "lost again", 0)
+// loseWrites has the application write few items until it ends, and many answers lost. After that no later change puts right what a late
+// write has spoilt.
+func (pl *plan) loseWrites(random *rand.Rand, end time.Duration) {
 	pl.lossy, pl.mostTroubles, pl.pace, pl.writePace = true, 0, 20*time.Millisecond, 20*time.Millisecond
 	pl.keys, pl.before = pl.keys[:min(12, len(pl.keys))], pl.before[:min(12, len(pl.keys))]
 	pl.changes = slices.DeleteFunc(pl.changes, func(c change) bool {
-		return !slices.ContainsFunc(pl.keys, func(key attrs) bool { return text(key) == text(c.key) })
+		return c.at > end || !slices.ContainsFunc(pl.keys, func(key attrs) bool { return text(key) == text(c.key) })
 	})
-	for at := pl.end(); at < 2*time.Minute; at += between(random, 0, 2*time.Second) {
+	for at := pl.end(); at < end; at += between(random, 0, 2*time.Second) {
 		i := random.IntN(len(pl.keys))
 		c := change{at: at, key: pl.keys[i]}
 		if chance(random, 0.6) {
