@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -347,5 +348,27 @@ func TestProgress(t *testing.T) {
 	}
 	if last.ReadUnits != result.ReadUnits || last.SourceExpected != 20 || last.TargetExpected != 20 || last.Elapsed <= 0 {
 		t.Errorf("last progress: %+v, result %+v", last, result)
+	}
+}
+
+// A pair that scans found equal rests on reads that may be behind, unless they are consistent. No engine is ever behind: the proxy is.
+func TestScansThatAreBehind(t *testing.T) {
+	t.Parallel()
+	for _, consistent := range []bool{false, true} {
+		ts := newTables(t, testkit.TableSpec{Hash: "id:S"})
+		ts.putSource("id", "k", "v", "newer")
+		ts.putTarget("id", "k", "v", "older")
+		ts.targetProxy.Use(on("Scan", func(_ int, x *testkit.Exchange) *testkit.Response {
+			return answer(x, func(body []byte) []byte {
+				if bytes.Contains(x.Body, []byte(`"ConsistentRead":true`)) {
+					return body
+				}
+				return bytes.ReplaceAll(body, []byte(`"older"`), []byte(`"newer"`))
+			})
+		}))
+		result, found := ts.verify(func(o *verify.Options) { o.Consistent = consistent })
+		if result.Match == consistent || (len(found) > 0) != consistent || result.Consistent != consistent {
+			t.Errorf("consistent %t: match %t, found %v", consistent, result.Match, found)
+		}
 	}
 }
