@@ -193,9 +193,14 @@ func (o *operator) mapAnew() {
 	}
 }
 
-// finish does what is left to do of what messages have said.
+// finish does what is left to do of what messages have said. A replication that starts over where records are just being dropped, and has to
+// wait for an answer meanwhile, can do nothing but say so once more, until what the application wrote within a minute is gone.
 func (o *operator) finish() {
-	for range 5 {
+	rounds := 5
+	if o.w.plan.twist == trims {
+		rounds = 25
+	}
+	for range rounds {
 		o.mu.Lock()
 		again := o.reseed && o.seedBegan.Before(o.since)
 		if o.reseed = false; again {
