@@ -106,11 +106,15 @@ func (m *migration) cleared() {
 }
 
 // A live application goes over: it waits for seconds, and nothing that was acknowledged is lost. The source stays closed, and the replicator's
-// writes are refused.
+// writes are refused. With RESEAL_LONG=1 the table has a million items, and writers wait for no longer.
 func TestCutover(t *testing.T) {
 	t.Parallel()
 	testkit.SkipIf(t, testkit.Slow)
-	m := newMigration(t, 15_000, 150)
+	items := 15_000
+	if os.Getenv("RESEAL_LONG") != "" {
+		items = 1_000_000
+	}
+	m := newMigration(t, items, 150)
 	m.policies.SetTimes(testkit.PolicyTimes{Effect: 2 * time.Second, Flap: time.Second, Read: time.Second, Block: testkit.UpdateBlock})
 	o := m.cut("--on-ready", m.hook()).await().want(0)
 	got := o.object()

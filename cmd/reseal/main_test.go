@@ -52,7 +52,13 @@ func buildAndRun(m *testing.M) int {
 }
 
 // patience is how long a process, or something that a test waits for, may take before the test fails.
-const patience = 90 * time.Second
+var patience = 90 * time.Second
+
+func init() {
+	if os.Getenv("RESEAL_LONG") != "" {
+		patience = time.Hour
+	}
+}
 
 // command is a command line to be run.
 type command struct {
