@@ -83,6 +83,9 @@ type Result struct {
 	Throttled      int64   `json:"throttled"`
 	Resumed        bool    `json:"resumed"`
 	ElapsedSeconds float64 `json:"elapsed_seconds"`
+
+	// LateUntil is until when, by this machine's clock, a write of this run that had no answer may still be carried out; zero: there is none.
+	LateUntil time.Time `json:"-"`
 }
 
 // ErrTrimmed says that the stream no longer holds the records that come next: they were made more than 24 hours ago. The target
@@ -215,8 +218,12 @@ func (t *tailer) mayWriteLate() bool {
 func (t *tailer) result() Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	late := time.Time{}
+	if !t.lost.IsZero() {
+		late = t.lost.Add(t.policy().Lifetime())
+	}
 	return Result{
-		Source: t.options.SourceTable, Target: t.options.TargetTable, Counts: t.counts,
+		LateUntil: late, Source: t.options.SourceTable, Target: t.options.TargetTable, Counts: t.counts,
 		WriteUnits: t.writer.Limiter.Used(), Throttled: t.writer.Limiter.Throttled() + t.follower.Status().Throttled, Resumed: t.position.resumed,
 		ElapsedSeconds: time.Since(t.start).Seconds(),
 	}

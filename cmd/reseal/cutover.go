@@ -48,6 +48,8 @@ type cutoverFlags struct {
 	strictExcept listFlag
 
 	atTime time.Time // of at
+
+	own *ownReplicator // of this process; nil: another one's
 }
 
 func cutoverCommand() *cobra.Command {
@@ -84,6 +86,21 @@ to decide, or a write came to the source after the fence; 130 interrupted, the f
 }
 
 func (f *cutoverFlags) define(flags *pflag.FlagSet) {
+	f.defineFence(flags)
+	flags.Var(&f.replicators, "replicator-arn", "ARN of the role or user of a replicator that is no Lambda (can\nbe given again)")
+	text(flags, &f.stopCommand, "replicator-stop-command", "command", "ends the replicator")
+	f.defineMoment(flags)
+	text(flags, &f.state, "state", "file", "where to keep the state (default: ./reseal-cutover-SOURCE-to-TARGET.json)")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "check everything and print the plan, with the statements; change nothing")
+	f.defineDecision(flags)
+	flags.BoolVar(&f.eventual, "eventual", false, "scan with eventually consistent reads, at half the units")
+	text(flags, &f.checkpoint, "checkpoint", "file", "that of a verify --follow, to go on from without new scans")
+	flags.IntVar(&f.segments, "segments", 16, "segments of the parallel Scan of each table, 1 to 1,000,000")
+	f.defineReading(flags)
+}
+
+// defineFence is how writes are refused, and for how long.
+func (f *cutoverFlags) defineFence(flags *pflag.FlagSet) {
 	choice(flags, &f.fence, "fence", "how to refuse writes to the source: by its resource policy, by\nyour own command, or not at all, as the writers have stopped", fencePolicy, fenceCommand, fenceNone)
 	text(flags, &f.fenceCommand, "fence-command", "command", "refuses writes, with --fence command")
 	text(flags, &f.unfenceCommand, "unfence-command", "command", "lets them through again")
@@ -92,20 +109,25 @@ func (f *cutoverFlags) define(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.maxFence, "max-fence", time.Minute, "refuse writes for so long at the most, without a verdict")
 	flags.DurationVar(&f.quiet, "quiet", 5*time.Second, "how long nothing may come until that counts as the end: longer\nthan a record, a policy or a request under way may take")
 	flags.DurationVar(&f.hold, "hold", time.Hour, "refuse writes for so long after the verdict")
-	flags.Var(&f.replicators, "replicator-arn", "ARN of the role or user of a replicator that is no Lambda (can\nbe given again)")
-	text(flags, &f.stopCommand, "replicator-stop-command", "command", "ends the replicator")
+}
+
+// defineMoment is when, and what happens then.
+func (f *cutoverFlags) defineMoment(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.keepBack, "keep-back", false, "see to it that the target has a stream, which tells what it got\nif --on-ready fails, and which the way back needs")
 	text(flags, &f.postpone, "postpone", "file", "don't fence while this file exists")
 	text(flags, &f.at, "at", "time", "don't fence before, such as 2026-12-01T03:00:00Z")
 	text(flags, &f.onReady, "on-ready", "command", "has the writers go over to the target")
-	text(flags, &f.state, "state", "file", "where to keep the state (default: ./reseal-cutover-SOURCE-to-TARGET.json)")
 	flags.DurationVar(&f.watch, "watch", 10*time.Minute, "watch the source's stream for so long, for later writes")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "check everything and print the plan, with the statements; change nothing")
+}
+
+// defineDecision is what to do after a verdict that somebody has to decide on.
+func (f *cutoverFlags) defineDecision(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.abort, "abort", false, "put everything back, and tell what the target got since the verdict")
 	flags.BoolVar(&f.finish, "finish", false, "go on as if --on-ready had succeeded")
-	flags.BoolVar(&f.eventual, "eventual", false, "scan with eventually consistent reads, at half the units")
-	text(flags, &f.checkpoint, "checkpoint", "file", "that of a verify --follow, to go on from without new scans")
-	flags.IntVar(&f.segments, "segments", 16, "segments of the parallel Scan of each table, 1 to 1,000,000")
+}
+
+// defineReading is how the tables are compared.
+func (f *cutoverFlags) defineReading(flags *pflag.FlagSet) {
 	flags.Var(&f.readUnits, "read-units", "most read units a second from each table (default: 80 % of what\nis provisioned)")
 	flags.Var(&f.maxMemory, "max-memory", "memory for what is compared; more of it goes to files")
 	flags.Var(&f.strictExcept, "strict-except", "lines of the configuration that may differ, such as tags")
@@ -166,11 +188,17 @@ func (f *cutoverFlags) stopsByCommand() bool { return f.stopCommand != "" && len
 
 // stopsBy is how the replicator is stopped.
 func (f *cutoverFlags) stopsBy() string {
-	if f.stopsByCommand() {
+	switch {
+	case f.own != nil:
+		return stopOwn
+	case f.stopsByCommand():
 		return fenceCommand
 	}
 	return fencePolicy
 }
+
+// stopOwn is how a replicator of this process is stopped: it ends.
+const stopOwn = "own"
 
 // statePath is where the state is kept, if nobody says.
 func (f *cutoverFlags) statePath() string {

@@ -33,6 +33,7 @@ type cutting struct {
 	state  cutover.State
 	found  bool     // the state: of a run before
 	notes  []string // for the plan
+	only   bool     // compare, and end when the source could be closed
 	lambda cutover.LambdaAPI
 	back   written // what the target gets, with --keep-back
 
@@ -84,7 +85,7 @@ func (c *cutting) options(ctx context.Context) (cutover.Options, error) {
 	o := cutover.Options{ // the state has who replicates by now
 		Store: c.store, State: c.state, Source: source, Target: target,
 		Follow: c.follow, Preflight: c.preflight, Tell: c.tell, Watch: c.watch, Postponed: f.postponed,
-		MaxFence: f.maxFence, Hold: f.hold, Quiet: f.quiet, Watched: f.watch, Lifetime: followLifetime, Now: c.now,
+		OnlyFollow: c.only, MaxFence: f.maxFence, Hold: f.hold, Quiet: f.quiet, Watched: f.watch, Lifetime: followLifetime, Now: c.now,
 	}
 	if f.onReady != "" {
 		o.OnReady = c.hook("--on-ready", f.onReady, cutover.StepHook)
@@ -157,6 +158,9 @@ func (c *cutting) targetGate(ctx context.Context) (cutover.Gate, error) {
 			return nil, err
 		}
 	}
+	if c.flags.own != nil {
+		return c.ownStop()
+	}
 	if principals := c.state.Replicators; len(principals) > 0 {
 		return c.policyStop(ctx, principals)
 	}
@@ -169,6 +173,14 @@ func (c *cutting) targetGate(ctx context.Context) (cutover.Gate, error) {
 		gate.Shut = c.hook("--replicator-stop-command", f.stopCommand, cutover.StepStop)
 	}
 	return gate, nil
+}
+
+// ownStop is targetGate where this process replicates.
+func (c *cutting) ownStop() (cutover.Gate, error) {
+	if len(c.state.Mappings) > 0 {
+		return nil, refuse.New("give --replicator lambda, or disable its event source mapping", "a Lambda replicates these tables already: %s", c.state.Mappings[0].Function)
+	}
+	return &cutover.CommandGate{Shut: c.flags.own.stop, Undo: c.flags.own.startAgain}, nil
 }
 
 // policyStop is targetGate by the target's policy.
@@ -207,7 +219,7 @@ func (c *cutting) findReplicators(ctx context.Context) error {
 	const patience = 20 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	named := len(c.flags.replicators) > 0 || c.flags.stopCommand != ""
+	named := len(c.flags.replicators) > 0 || c.flags.stopCommand != "" || c.flags.own != nil
 	if c.source.LocalEndpoint() != nil && !awsStream.MatchString(c.state.Stream) {
 		c.state.Replicators = append([]string{}, c.flags.replicators...)
 		return nil // the local engine's streams are none that Lambda could read

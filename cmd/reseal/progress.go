@@ -31,6 +31,8 @@ type progress struct {
 	lastLine time.Time
 
 	followed followTroubles // of verify --follow; not guarded: progress is shown by one goroutine
+	beside   func() string  // of what goes on beside it, to come after the note; may be nil
+	later    float64        // of the whole job, what is still to be done after this, as a part of what this is
 
 	bar     *progressbar.ProgressBar
 	endless bool // the bar is one without an end
@@ -201,6 +203,9 @@ func (p *progress) parts(s status) []string {
 		add(perSecond(p.rate.items, s.noun))
 	}
 	add(s.note)
+	if p.beside != nil {
+		add(p.beside())
+	}
 	add(p.eta(s))
 	add(count(s.throttled) + " throttled")
 	add(s.reads.perSecond(p.rate.reads, "RCU"))
@@ -238,7 +243,12 @@ func (p *progress) eta(s status) string {
 		return ""
 	}
 	left := math.Round(float64(s.expected-s.done) / rate)
-	return "ETA " + (time.Duration(left) * time.Second).String()
+	text := "ETA " + (time.Duration(left) * time.Second).String()
+	if p.later > 0 {
+		whole := left + math.Round(p.later*float64(s.expected)/rate)
+		text += ", of the whole about " + (time.Duration(whole) * time.Second).String()
+	}
+	return text
 }
 
 // measure keeps the rates.

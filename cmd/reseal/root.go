@@ -145,7 +145,7 @@ AWS_ENDPOINT_URL_DYNAMODB.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(prepareCommand(), seedCommand(), replicateCommand(), verifyCommand(), cutoverCommand(), retireCommand(), fingerprintCommand(), demoCommand())
+	root.AddCommand(prepareCommand(), seedCommand(), replicateCommand(), verifyCommand(), cutoverCommand(), migrateCommand(), retireCommand(), fingerprintCommand(), demoCommand())
 	return root
 }
 

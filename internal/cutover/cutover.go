@@ -93,6 +93,8 @@ type Options struct {
 	// Lifetime is how long a request of the replicator may be alive: keys that changed before the fence by so much are closed for good.
 	Lifetime time.Duration
 	MostOpen int64 // keys that may be open at the fence; 0: 50,000
+	// OnlyFollow ends it, without an error or a verdict, when the source could be closed.
+	OnlyFollow bool
 
 	Postponed func() bool      // waits while it tells true; may be nil
 	Now       func() time.Time // the service's; nil: this machine's
@@ -197,6 +199,11 @@ func (r *run) whole(ctx context.Context) error {
 	follower, err := r.follow(ctx)
 	if err != nil {
 		return err
+	}
+	if r.options.OnlyFollow {
+		r.follower = nil
+		r.ended()
+		return errors.Join(follower.End(), r.save())
 	}
 	err = r.fenced(ctx, follower)
 	if r.follower != nil { // it was not ended
