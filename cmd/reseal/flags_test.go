@@ -49,6 +49,12 @@ func TestFlags(t *testing.T) {
 			"dry-run": "false", "abort": "false", "finish": "false", "eventual": "false", "checkpoint": "", "segments": "16", "read-units": "", "max-memory": "256MiB",
 			"strict-except": "",
 		}),
+		"migrate": with(map[string]string{
+			"state": "", "until": "cutover", "replicator": "own", "kms-key-id": "", "segments": "16", "write-units": "", "read-units": "", "max-memory": "256MiB",
+			"strict-except": "", "eventual": "false", "fence": "policy", "fence-command": "", "unfence-command": "", "fence-except": "", "deny-reads": "false",
+			"max-fence": "1m0s", "quiet": "5s", "hold": "1h0m0s", "keep-back": "false", "postpone": "", "at": "", "on-ready": "", "watch": "10m0s",
+			"abort": "false", "finish": "false",
+		}),
 		"retire": {
 			"source": "", "unused-for": "24h0m0s", "fenced-otherwise": "false", "apply": "false", "disable-deletion-protection": "false", "no-backup": "false",
 			"output": "text", "no-progress": "false", "region": "", "profile": "", "role-arn": "", "endpoint-url": "",
@@ -60,7 +66,8 @@ func TestFlags(t *testing.T) {
 		"prepare": with(map[string]string{"kms-key-id": "", "stage": "2", "apply": "false"}),
 		"demo":    {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
 	}
-	delete(want["prepare"], "encryption") // it makes the target
+	delete(want["prepare"], "encryption") // they make the target
+	delete(want["migrate"], "encryption")
 	for _, cmd := range rootCommand(io.Discard, io.Discard).Commands() {
 		got := map[string]string{}
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { got[f.Name] = f.DefValue })
@@ -76,7 +83,7 @@ func TestFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "seed", "replicate", "verify", "cutover", "retire", "fingerprint", "demo"} {
+	for _, name := range []string{"", "seed", "replicate", "verify", "cutover", "migrate", "retire", "fingerprint", "demo"} {
 		args := strings.Fields(name + " --help")
 		o := reseal(t, args...).want(0)
 		if o.stderr != "" {

@@ -45,13 +45,13 @@ func migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate --source S --target T --state DIR",
 		Short: "The whole job: make the target, replicate, seed, compare, and cut over",
-		Long: `migrate makes the target as "prepare --apply" does, replicates the source's stream to it for as long as it runs, seeds it,
-follows both tables until they agree, and cuts over as "cutover" does: writers wait for seconds, and either go over with
-proof or go on with the source. Each stage is one of the other commands; their help tells more.
+		Long: `migrate makes the target as "prepare --apply" does, replicates the source's stream to it for as long as it runs, seeds
+it, follows both tables until they agree, and cuts over as "cutover" does: writers wait for seconds, and either go over
+with proof or go on with the source. Each stage is one of the other commands; their help tells more.
 
 What it has done is in the folder of --state: interrupted, failed or killed, it goes on where it was when you run it
-again. Keep the folder from one run to the next, and don't let a day pass between them: the stream keeps 24 hours. If it
-came too late, it says so, and the next run starts over.
+again. Keep the folder from one run to the next, and don't let a day pass between them: the stream keeps 24 hours. If
+it came too late, it says so, and the next run starts over.
 
 With --replicator lambda it makes no target and doesn't replicate: it expects those of the stack that "reseal prepare"
 prints. Its event source mapping has to be enabled, and not far behind.
@@ -60,7 +60,8 @@ Exit status: 0 the writers are on the target (with --until, that stage is done);
 3 failed on the way, or somebody has to decide; 130 interrupted.`,
 		Example: `  reseal migrate --source cities --target cities-encrypted --state ./cities-move --until follow
   reseal migrate --source cities --target cities-encrypted --state ./cities-move --on-ready ./switch.sh
-  reseal migrate --source cities --target cities-encrypted --state ./cities-move --replicator lambda --on-ready ./switch.sh`,
+  reseal migrate --source cities --target cities-encrypted --state ./cities-move \
+    --replicator lambda --on-ready ./switch.sh`,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd) }
 	f.addTo(cmd, func(flags *pflag.FlagSet) {

@@ -124,12 +124,15 @@ without stopping the application that writes to it, and proves that nothing was 
      reseal seed     copies the table beside it, and re-checks every item against the live source.
      reseal verify   compares both tables and exits with 0 only if they hold the same items.
   3. reseal cutover  has the writers go over within seconds, with proof, or lets them go on.
-  4. Take the replicator away; delete the source.
+  4. reseal retire   says what speaks against deleting the source, backs it up, and deletes it.
+
+reseal migrate does stages 1 to 3 in one command.
 
 Exit status: 0 done (verify: match); 1 differences found; 2 refused, nothing written; 3 failed on the way; 4 a sample
 matched (verify --sample); 130 interrupted. AWS configuration is read as by every AWS tool: environment, shared config,
 AWS_ENDPOINT_URL_DYNAMODB.`,
 		Example: `  reseal demo
+  reseal migrate   --source cities --target cities-encrypted --state ./move --on-ready ./switch.sh
   reseal prepare   --source cities --target cities-encrypted > stack.yaml
   reseal seed      --source cities --target cities-encrypted --segments 16
   reseal verify    --source cities --target cities-encrypted --output json`,
