@@ -50,6 +50,11 @@ type cutoverFlags struct {
 	atTime time.Time // of at
 
 	own *ownReplicator // of this process; nil: another one's
+
+	// Of a caller in this process, in place of flags; nil: there is none.
+	gate  cutover.Gate                // refuses writes to the source
+	ready func(context.Context) error // has the writers go over
+	told  func(string)                // what is going on
 }
 
 func cutoverCommand() *cobra.Command {

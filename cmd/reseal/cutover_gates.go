@@ -87,7 +87,7 @@ func (c *cutting) options(ctx context.Context) (cutover.Options, error) {
 		Follow: c.follow, Preflight: c.preflight, Tell: c.tell, Watch: c.watch, Postponed: f.postponed,
 		OnlyFollow: c.only, MaxFence: f.maxFence, Hold: f.hold, Quiet: f.quiet, Watched: f.watch, Lifetime: followLifetime, Now: c.now,
 	}
-	if f.onReady != "" {
+	if o.OnReady = f.ready; f.onReady != "" {
 		o.OnReady = c.hook("--on-ready", f.onReady, cutover.StepHook)
 	}
 	if f.keepBack {
@@ -122,6 +122,9 @@ func (c *cutting) hook(flag, command string, step cutover.Step) func(context.Con
 // sourceGate is what refuses writes to the source.
 func (c *cutting) sourceGate(ctx context.Context) (cutover.Gate, error) {
 	f := c.flags
+	if f.gate != nil {
+		return f.gate, nil
+	}
 	switch f.fence {
 	case fenceCommand:
 		return &cutover.CommandGate{
@@ -245,6 +248,10 @@ func (c *cutting) findReplicators(ctx context.Context) error {
 
 // tell says what is going on.
 func (c *cutting) tell(step cutover.Step, what string) {
+	if c.flags.told != nil {
+		c.flags.told(what)
+		return
+	}
 	if c.flags.noProgress && step != cutover.StepWatch && step != cutover.StepBack {
 		return
 	}

@@ -72,7 +72,21 @@ func (c *cutting) checkStop(ctx context.Context) error {
 	return c.checkGate(ctx, "target", "--replicator-stop-command", c.hold)
 }
 
-func (c *cutting) checkGate(ctx context.Context, side, instead string, gate *cutover.PolicyGate) error {
+// checkPolicies makes sure that both policies can be changed, as far as can be told long before: nobody should learn that after a seed.
+func (c *cutting) checkPolicies(ctx context.Context) error {
+	if c.gate != nil {
+		if err := c.checkPolicy(ctx, "source", "--fence command", c.gate); err != nil {
+			return err
+		}
+	}
+	if c.hold != nil {
+		return c.checkPolicy(ctx, "target", "--replicator-stop-command", c.hold)
+	}
+	return nil
+}
+
+// checkPolicy makes sure that a policy has room, and no statement of somebody else's cutover.
+func (c *cutting) checkPolicy(ctx context.Context, side, instead string, gate *cutover.PolicyGate) error {
 	temporary := gate.Temporary
 	temporary.Until = time.Now()
 	for _, statement := range []fence.Statement{gate.Lasting, temporary} {
@@ -93,6 +107,13 @@ func (c *cutting) checkGate(ctx context.Context, side, instead string, gate *cut
 		default:
 			return refuse.Because(err, "try again", "the %s's resource policy can't be read (%s)", side, call.Message(err))
 		}
+	}
+	return nil
+}
+
+func (c *cutting) checkGate(ctx context.Context, side, instead string, gate *cutover.PolicyGate) error {
+	if err := c.checkPolicy(ctx, side, instead, gate); err != nil {
+		return err
 	}
 	denied, err := gate.Probe.Denied(ctx)
 	switch {

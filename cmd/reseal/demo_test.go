@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reseal/cmd/internal/demo"
+	"reseal/internal/cutover"
 	"reseal/internal/table"
 	"reseal/internal/test/testkit"
 	"reseal/verify"
@@ -23,11 +24,13 @@ func TestDemo(t *testing.T) {
 	object := o.object()
 	has(t, object, map[string]any{"command": "demo", "match": true, "items": 300.0})
 	hasAll(t, object["seed"].(map[string]any), []string{"items_read", "items_written", "items_rechecked", "items_rewritten"})
-	for _, name := range []string{"verify_live", "verify_final"} {
-		hasAll(t, object[name].(map[string]any), []string{"match", "source_fingerprint", "target_fingerprint"})
-	}
-	if !strings.Contains(o.stderr, "seeding table") {
-		t.Errorf("no steps: %q", o.stderr)
+	hasAll(t, object["verify_final"].(map[string]any), []string{"match", "source_fingerprint", "target_fingerprint"})
+	has(t, object["cutover"].(map[string]any), map[string]any{"verdict": "go", "stragglers": 0.0})
+	has(t, object, map[string]any{"lost": 0.0})
+	for _, step := range []string{"seeding", "having the writers go over"} {
+		if !strings.Contains(o.stderr, step) {
+			t.Errorf("no step %q: %q", step, o.stderr)
+		}
 	}
 }
 
@@ -36,6 +39,7 @@ func TestDemoText(t *testing.T) {
 	story := demo.Story{Items: 20_000, Encryption: table.EncryptionKMS, Elapsed: 25 * time.Second}
 	story.Final = verify.Result{Match: true, SourceItems: 19_900, TargetItems: 19_900, SourceFingerprint: "aa", TargetFingerprint: "aa"}
 	story.Seed.ItemsRewritten, story.Naive.Different = 75, 43
+	story.Cutover.Verdict, story.Cutover.RefusedSeconds, story.Final.ElapsedSeconds, story.After = cutover.VerdictGo, 3.5, 0.5, 300
 	told := func() string {
 		t.Helper()
 		var out bytes.Buffer
@@ -45,7 +49,7 @@ func TestDemoText(t *testing.T) {
 		return out.String()
 	}
 	for _, part := range []string{
-		"VERIFIED MATCH: cities moved into cities-encrypted (KMS-encrypted) in 25 s, while the application went on writing.\n",
+		"VERIFIED MATCH: cities moved into cities-encrypted (KMS-encrypted) in 25 s, and the application went over.\n",
 		"\n  loaded             20,000 items\n", "\n  re-check caught    75 changes", "\n  a naive copy       had 43 lost updates",
 		"\n  source fingerprint aa (19,900 items)\n", "\n  target fingerprint aa (19,900 items)\n",
 	} {
@@ -53,7 +57,12 @@ func TestDemoText(t *testing.T) {
 			t.Errorf("no %q in\n%s", part, text)
 		}
 	}
-	story.Live.Missing, story.Encryption = 1, table.EncryptionAny // an item was missing, even if only for a while
+	for _, part := range []string{"writes waited 3.5 s, 0.5 s of it for a comparison", "a thousand times as large 8m20s, beside the same 3.0 s", "300 writes; of all that were acknowledged, none of them lost"} {
+		if text := told(); !strings.Contains(text, part) {
+			t.Errorf("no %q in\n%s", part, text)
+		}
+	}
+	story.Lost, story.Encryption = 1, table.EncryptionAny
 	if text := told(); !strings.HasPrefix(text, "NO MATCH: cities moved into cities-encrypted (not encrypted, ") {
 		t.Errorf("no match:\n%s", text)
 	}
@@ -63,7 +72,7 @@ func TestDemoInterrupted(t *testing.T) {
 	testkit.SkipOn(t, testkit.MiniStack, ownEngine)
 	t.Parallel()
 	p := start(t, command{args: []string{"demo", "--items", "300"}, home: true})
-	p.reach("it seeded", p.err.seen("seeding table"))
+	p.reach("it seeded", p.err.seen("seeding"))
 	p.signal(syscall.SIGINT)
 	if o := p.await().want(130); o.stdout != "" || !strings.HasSuffix(o.stderr, "\nreseal: interrupted\n") {
 		t.Errorf("want one more line on stderr, got %s", o)

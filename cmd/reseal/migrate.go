@@ -37,6 +37,8 @@ type migrateFlags struct {
 	folder, until, replicator string
 	key                       string
 	writeUnits                unitsFlag
+
+	hasTarget bool // somebody else has made the target
 }
 
 func migrateCommand() *cobra.Command {
@@ -111,7 +113,11 @@ func (f *migrateFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if _, err := table.Await(cmd.Context(), source.DB, "source", source.Table); err != nil {
+	info, err := table.Await(cmd.Context(), source.DB, "source", source.Table)
+	if err != nil {
+		return err
+	}
+	if err := f.checkSourcePolicy(cmd.Context(), source, info); err != nil {
 		return err
 	}
 	state, err := openMigration(f.folder)
@@ -122,6 +128,9 @@ func (f *migrateFlags) run(cmd *cobra.Command) error {
 	m := &migrating{flags: f, cmd: cmd, source: source, target: target, state: state}
 	result, err := m.run(cmd.Context())
 	if refuse.Is(err) {
+		if m.hasWritten() {
+			return errors.New(err.Error()) // no refusal, before which nothing was written
+		}
 		return err
 	}
 	result.Source, result.Target = source.Given, target.Given

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reseal/internal/cutover"
+	"reseal/internal/fence"
 	"reseal/internal/prepare"
 	"reseal/internal/refuse"
 	"reseal/internal/table"
@@ -47,6 +48,28 @@ func (m *migrating) run(ctx context.Context) (migrated, error) {
 	return m.result, err
 }
 
+// hasWritten tells whether this run has written anything but its own files.
+func (m *migrating) hasWritten() bool {
+	p := m.result.Prepare
+	return m.result.Seed != nil || m.result.Replicate.Records > 0 || p != nil && (p.TargetCreated || p.StreamEnabled)
+}
+
+// checkSourcePolicy makes sure that the source knows policies, if one is to be its fence: before anything is made.
+func (f *migrateFlags) checkSourcePolicy(ctx context.Context, source *table.Handle, info table.Info) error {
+	if f.until != untilCutover || f.fence != fencePolicy {
+		return nil
+	}
+	c := &cutting{flags: &f.cutoverFlags, source: source, pair: table.Pair{Source: info}}
+	if _, err := c.sourceGate(ctx); err != nil {
+		return err
+	}
+	err := c.checkPolicy(ctx, "source", "--fence command", c.gate)
+	if errors.Is(err, fence.ErrOtherRun) {
+		return nil // it may be that of the run before: see checkCutover
+	}
+	return err
+}
+
 // notCanceled leaves out an error that says nothing but that the context ended.
 func notCanceled(err error) error {
 	if err != nil && onlyCanceled(err) {
@@ -66,7 +89,7 @@ func (m *migrating) replicator(ctx context.Context, fail context.CancelCauseFunc
 	r := &ownReplicator{ctx: ctx, failed: fail}
 	r.options = replicate.Options{
 		Source: m.source.DB, SourceTable: m.source.Table, Streams: m.source.Streams, Target: m.target.DB, TargetTable: m.target.Table,
-		Checkpoint: m.state.path("replicate.json"), Progress: r.progress,
+		Checkpoint: m.state.path("replicate.json"), Progress: r.progress, Encryption: f.encryption,
 	}
 	if f.replicator == replicatorOwn {
 		f.own = r
@@ -94,6 +117,9 @@ func (m *migrating) stages(ctx context.Context) error {
 	}
 	decides := m.flags.abort || m.flags.finish
 	if isOver := c.state.Ready && c.state.IsUnderWay(); !isOver && !decides { // after the verdict nobody replicates any more
+		if err := m.checkCutover(ctx, c); err != nil {
+			return err
+		}
 		if err := m.copy(ctx, c); err != nil || m.flags.until == untilSeed {
 			return err
 		}
@@ -101,10 +127,21 @@ func (m *migrating) stages(ctx context.Context) error {
 	return m.cutover(ctx, c)
 }
 
+// checkCutover refuses what would be refused after the seed.
+func (m *migrating) checkCutover(ctx context.Context, c *cutting) error {
+	if m.flags.until != untilCutover || c.state.IsUnderWay() {
+		return nil
+	}
+	if _, err := c.options(ctx); err != nil {
+		return err
+	}
+	return c.checkPolicies(ctx)
+}
+
 // prepare makes the target, unless it is known to be made.
 func (m *migrating) prepare(ctx context.Context) error {
 	m.result.Stage = "prepare"
-	if m.flags.replicator == replicatorLambda || m.state.Target.ARN != "" || m.flags.abort || m.flags.finish {
+	if m.flags.hasTarget || m.flags.replicator == replicatorLambda || m.state.Target.ARN != "" || m.flags.abort || m.flags.finish {
 		return nil
 	}
 	scaling, why := prepare.OpenScaling(ctx, m.source)
@@ -122,6 +159,10 @@ func (m *migrating) prepare(ctx context.Context) error {
 
 // tell says what is done.
 func (m *migrating) tell(what string) {
+	if m.flags.told != nil {
+		m.flags.told(what)
+		return
+	}
 	if !m.flags.noProgress {
 		_, _ = fmt.Fprintln(m.cmd.ErrOrStderr(), "migrate: "+harmless(what)) // a terminal that is gone is no reason to stop
 	}
@@ -146,6 +187,7 @@ func (m *migrating) copy(ctx context.Context, c *cutting) error {
 		return nil
 	}
 	m.result.Stage = untilSeed
+	m.tell("seeding, beside the replication")
 	return m.seed(ctx)
 }
 
@@ -187,6 +229,7 @@ func (m *migrating) seed(ctx context.Context) error {
 		Source: m.source.DB, SourceTable: m.source.Table, Target: m.target.DB, TargetTable: m.target.Table, Segments: f.segments,
 		ReadUnits: f.readUnits.units, ReadShare: f.readUnits.share, WriteUnits: f.writeUnits.units, WriteShare: f.writeUnits.share,
 		Checkpoint: m.state.path("seed.json"), Restart: m.state.Anew, Reject: rejects.write, Progress: progress.seed,
+		Encryption: f.encryption,
 	}
 	if m.source.LocalEndpoint() != nil {
 		o.StreamAge = -1 // a local engine has no reads that are behind

@@ -134,6 +134,10 @@ func lastLine(text string) string {
 func TestMigrateRefusals(t *testing.T) {
 	t.Parallel()
 	m := newMove(t, 50, 20)
+	if testkit.EngineName() == testkit.Dynoxide {
+		o := reseal(t, "migrate", "--source", m.source, "--target", m.target+"-2", "--endpoint-url", testkit.Engine(t), "--state", filepath.Join(t.TempDir(), "move"), "--no-progress")
+		o.want(2).says("knows no resource policies", "--fence command")
+	}
 	m.run("migrate").want(2).says("--state is missing")
 	m.move("--until", "seed", "--on-ready", "true").await().want(2).says("--until seed ends before a cutover")
 	m.move("--replicator", "lambda").await().want(2).says("target")

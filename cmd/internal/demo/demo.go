@@ -1,5 +1,5 @@
-// Package demo runs the whole job on a local engine with real data: a table under live writes is replicated, seeded and
-// verified.
+// Package demo runs the whole job on a local engine with real data: a table under live writes is migrated, and its application goes over to
+// the target in the end.
 package demo
 
 import (
@@ -12,7 +12,10 @@ import (
 	"strconv"
 	"time"
 
+	"reseal/internal/call"
+	"reseal/internal/cutover"
 	"reseal/internal/refuse"
+	"reseal/internal/table"
 	"reseal/internal/test/engine"
 	"reseal/internal/test/traffic"
 	"reseal/replicate"
@@ -38,10 +41,35 @@ type Options struct {
 	Items       int    // rows of the data set, 1 or more; more than it has: all
 	Segments    int    // of seed and verify
 	EndpointURL string // of an engine that runs already; "": install and start the local one
-	Keep        bool   // leave the tables on the engine of EndpointURL
+	Keep        bool   // leave the tables, and the local engine until ctx ends
+	// Migrate is "reseal migrate".
+	Migrate func(context.Context, Move) (Moved, error)
+	// Kept is called when all is done, with Keep and the local engine; that ends when it returns.
+	Kept func(ctx context.Context, url string, story Story) error
 
 	Log  io.Writer    // the installation of the engine is told here; may be nil
 	Step func(string) // called at the start of each step with what it does; may be nil
+}
+
+// Move is a migration to be done.
+type Move struct {
+	DB         *dynamodb.Client
+	Streams    *dynamodbstreams.Client
+	Folder     string // for its state
+	Segments   int
+	WriteUnits float64
+	Encryption string       // of the target: "kms" or "any"
+	HasTarget  bool         // it is made already
+	Gate       cutover.Gate // has the application's writes wait
+	Ready      func(context.Context) error
+	Tell       func(string)
+}
+
+// Moved is what a migration did.
+type Moved struct {
+	Seed      seed.Result
+	Replicate replicate.Result
+	Cutover   cutover.Result
 }
 
 // Story is what happened.
@@ -50,16 +78,19 @@ type Story struct {
 	Writes      traffic.Counts   `json:"writes"`
 	Seed        seed.Result      `json:"seed"`
 	Replication replicate.Result `json:"replication"`
-	Live        verify.Result    `json:"verify_live"`  // while the application was writing
-	Final       verify.Result    `json:"verify_final"` // after it had stopped and the stream was drained
-	Naive       verify.Result    `json:"verify_naive"` // of the copy without the re-check, at the same time
+	Cutover     cutover.Result   `json:"cutover"`
+	Final       verify.Result    `json:"verify_final"` // while nothing could be written to either table
+	Naive       verify.Result    `json:"verify_naive"` // of the copy without the re-check, when the source had been left
+	After       int              `json:"writes_after"` // by the application, to the target
+	Lost        int              `json:"lost"`         // items that are not as the acknowledged writes have left them
 	Encryption  string           `json:"encryption"`   // what the targets were required to have: "kms" or "any"
 	Elapsed     time.Duration    `json:"-"`
 }
 
-// Match tells whether the migration ended well: the same items on both sides, whatever was asked while they were changing.
+// Match tells whether the migration ended well: both tables were the same, the application is on the target, and nothing that was
+// acknowledged to it is lost.
 func (s Story) Match() bool {
-	return s.Final.Match && s.Live.Missing+s.Live.Extra+s.Live.Different == 0
+	return s.Final.Match && s.Cutover.Verdict == cutover.VerdictGo && s.Cutover.Stragglers == 0 && s.After > 0 && s.Lost == 0
 }
 
 // writesPerSecond is how fast the live application writes.
@@ -67,25 +98,23 @@ const writesPerSecond = 150
 
 // Run plays the demo.
 //
-//  1. Load the source, then enable its stream, create the encrypted target and start the application.
-//  2. Replicate in the background; seed; verify while the application goes on writing.
-//  3. Stop the application, drain the stream, verify once more.
+//  1. Load the source, then enable its stream, and start the application.
+//  2. Migrate, and make the same copy without the re-check beside it, to compare.
+//  3. Have the application go over, write to the target for a while, and stop; look for what it lost.
 func Run(ctx context.Context, o Options) (Story, error) {
-	start := time.Now()
 	if o.Items < 1 {
 		return Story{}, refuse.New("give 1 or more", "items is %d", o.Items)
 	}
 	if o.Step == nil {
 		o.Step = func(string) {}
 	}
-	d := &demo{Options: o}
-	story, err := d.run(ctx)
-	story.Elapsed = time.Since(start)
-	return story, err
+	d := &demo{Options: o, start: time.Now()}
+	return d.run(ctx)
 }
 
 type demo struct {
 	Options
+	start    time.Time
 	db       *dynamodb.Client
 	streams  *dynamodbstreams.Client
 	folder   string // for checkpoints
@@ -116,7 +145,12 @@ func (d *demo) run(ctx context.Context) (story Story, err error) {
 		return story, err
 	}
 	defer func() { err = errors.Join(err, d.dropTables(ctx)) }()
-	return d.migrate(ctx, cities)
+	story, err = d.migrate(ctx, cities)
+	story.Elapsed = time.Since(d.start)
+	if err == nil && d.Keep && d.EndpointURL == "" {
+		err = d.Kept(ctx, url, story)
+	}
+	return story, err
 }
 
 // install returns the cities and the engine's binary. With an engine of the user's own, neither is worth failing for: without
@@ -167,87 +201,76 @@ func (d *demo) migrate(ctx context.Context, cities []engine.City) (Story, error)
 	if err := d.enableStream(ctx); err != nil {
 		return story, err
 	}
-	if d.required, err = d.encryption(ctx); err != nil {
-		return story, err
-	}
 	story.Encryption = d.required
 
 	d.Step(fmt.Sprintf("starting an application that makes %d writes a second: updates, removed attributes, deletes, re-inserts, hot keys", writesPerSecond))
-	writer := traffic.Start(ctx, d.db, SourceTable, traffic.Options{Keys: keys, Rate: writesPerSecond, Hot: 5})
-	err = d.underTraffic(ctx, &story)
-	var writeErr error
-	story.Writes, writeErr = writer.Stop()
-	if err = errors.Join(err, writeErr); err != nil {
+	app := &application{writer: traffic.Start(ctx, d.db, SourceTable, traffic.Options{Keys: keys, Rate: writesPerSecond, Hot: 5})}
+	err = d.move(ctx, app, &story)
+	after, failed := app.stop()
+	story.Writes, story.After = after, after.Total()-app.before
+	if err = errors.Join(err, failed); err != nil {
 		return story, err
 	}
-	return story, d.atRest(ctx, &story)
+	return story, d.afterwards(ctx, app, &story)
 }
 
-// underTraffic is what happens while the application writes: both targets are replicated in the background and seeded, one of
-// them without the re-check, for comparison; the real one is verified.
-func (d *demo) underTraffic(ctx context.Context, story *Story) error {
-	d.Step(fmt.Sprintf("seeding table %q with %d segments, beside the replication (and, without the re-check, %q to compare)", TargetTable, d.Segments, NaiveTable))
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		_, err := d.besideReplication(ctx, NaiveTable, func(ctx context.Context) error {
-			_, err := d.seed(ctx, NaiveTable, seed.RecheckOff)
-			return err
-		})
-		return err
-	})
-	group.Go(func() (err error) {
-		story.Replication, err = d.besideReplication(ctx, TargetTable, func(ctx context.Context) (err error) {
-			if story.Seed, err = d.seed(ctx, TargetTable, seed.RecheckAll); err != nil {
-				return err
-			}
-			d.Step("verifying while the application goes on writing")
-			story.Live, err = d.verify(ctx, TargetTable, liveSettle)
-			return err
-		})
-		return err
-	})
-	return group.Wait()
-}
-
-// atRest is what happens when the application has stopped: the rest of the stream is applied and the targets are verified.
-func (d *demo) atRest(ctx context.Context, story *Story) error {
-	d.Step("stopping the application and draining the stream")
+// move migrates, beside a copy that is made without the re-check.
+func (d *demo) move(ctx context.Context, app *application, story *Story) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		_, err := d.replicate(groupCtx, NaiveTable, drainIdle)
-		return err
+		return d.besideReplication(groupCtx, NaiveTable, func(ctx context.Context) error { return d.seedNaively(ctx) })
 	})
 	group.Go(func() error {
-		rest, err := d.replicate(groupCtx, TargetTable, drainIdle)
-		story.Replication = add(story.Replication, rest)
+		moved, err := d.Migrate(groupCtx, Move{
+			DB: d.db, Streams: d.streams, Folder: filepath.Join(d.folder, "move"), Segments: d.Segments, WriteUnits: d.writeUnits(),
+			Encryption: d.required, HasTarget: d.required == table.EncryptionAny, Gate: app, Tell: d.Step,
+			Ready: func(ctx context.Context) (err error) {
+				d.Step("comparing everything once more, only to show how long writers would have had to wait for that")
+				if story.Final, err = d.verify(ctx, TargetTable); err != nil {
+					return err
+				}
+				d.Step("the application goes over to the target")
+				return app.goOver()
+			},
+		})
+		story.Seed, story.Replication, story.Cutover = moved.Seed, moved.Replicate, moved.Cutover
 		return err
 	})
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("drain stream: %w", err)
-	}
-	d.Step("verifying once more, now that nothing changes")
-	var err error
-	if story.Final, err = d.verify(ctx, TargetTable, liveSettle); err != nil {
 		return err
 	}
-	story.Naive, err = d.verify(ctx, NaiveTable, 0) // nothing can settle any more
-	return err
+	d.Step("the application goes on with the target for some seconds")
+	return call.Sleep(ctx, onTarget)
 }
 
-// liveSettle is how long a difference must last under traffic; replication lags by less than a second here.
-const liveSettle = 5 * time.Second
+// onTarget is for how long the application writes to the target.
+const onTarget = 2 * time.Second
+
+// afterwards is what can be said when the application has stopped.
+func (d *demo) afterwards(ctx context.Context, app *application, story *Story) error {
+	d.Step("looking for acknowledged writes that are lost, and comparing what the naive copy made of it")
+	lost, err := app.writer.Lost(ctx)
+	if err != nil {
+		return err
+	}
+	story.Lost = len(lost)
+	if err := d.replicate(ctx, NaiveTable, drainIdle); err != nil {
+		return fmt.Errorf("drain stream: %w", err)
+	}
+	story.Naive, err = d.verify(ctx, NaiveTable)
+	return err
+}
 
 // drainIdle is for how long the stream must be empty to count as drained.
 const drainIdle = time.Second
 
 // besideReplication runs work while the stream is applied to the target, and then ends the replication.
-func (d *demo) besideReplication(ctx context.Context, target string, work func(context.Context) error) (result replicate.Result, err error) {
+func (d *demo) besideReplication(ctx context.Context, target string, work func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	replicating, stop := context.WithCancel(ctx)
 	defer stop()
 	group.Go(func() error {
-		var err error
-		result, err = d.replicate(replicating, target, 0)
+		err := d.replicate(replicating, target, 0)
 		if ctx.Err() == nil && errors.Is(err, context.Canceled) {
 			return nil // stopped because the work is done
 		}
@@ -257,26 +280,29 @@ func (d *demo) besideReplication(ctx context.Context, target string, work func(c
 		defer stop()
 		return work(ctx)
 	})
-	err = group.Wait()
-	return result, err
+	return group.Wait()
 }
 
-func (d *demo) seed(ctx context.Context, target, recheck string) (seed.Result, error) {
-	result, err := seed.Run(ctx, seed.Options{
+// writeUnits is the pace of a seed: slow enough for the application to get between.
+func (d *demo) writeUnits() float64 { return max(1500, float64(d.Items)/12) }
+
+func (d *demo) seedNaively(ctx context.Context) error {
+	_, err := seed.Run(ctx, seed.Options{
 		StreamAge: -1, // a local engine has no reads that are behind
-		Source:    d.db, SourceTable: SourceTable, Target: d.db, TargetTable: target,
-		Segments: d.Segments, WriteUnits: max(1500, float64(d.Items)/12), Recheck: recheck, Encryption: d.required,
+		Source:    d.db, SourceTable: SourceTable, Target: d.db, TargetTable: NaiveTable,
+		Segments: d.Segments, WriteUnits: d.writeUnits(), Recheck: seed.RecheckOff, Encryption: d.required,
 	})
 	if err != nil {
-		return result, fmt.Errorf("seed: %w", err)
+		return fmt.Errorf("seed: %w", err)
 	}
-	return result, nil
+	return nil
 }
 
-func (d *demo) verify(ctx context.Context, target string, settle time.Duration) (verify.Result, error) {
+// verify compares while nothing changes: no difference can settle.
+func (d *demo) verify(ctx context.Context, target string) (verify.Result, error) {
 	result, err := verify.Run(ctx, verify.Options{
 		Source: d.db, SourceTable: SourceTable, Target: d.db, TargetTable: target,
-		Segments: d.Segments, Settle: settle, MaxMemory: 256 << 20, Encryption: d.required,
+		Segments: d.Segments, MaxMemory: 256 << 20, Encryption: d.required,
 	})
 	if err != nil {
 		return result, fmt.Errorf("verify: %w", err)
@@ -285,20 +311,10 @@ func (d *demo) verify(ctx context.Context, target string, settle time.Duration) 
 }
 
 // replicate goes on where the last replication of this demo to the same target ended.
-func (d *demo) replicate(ctx context.Context, target string, untilIdle time.Duration) (replicate.Result, error) {
-	return replicate.Run(ctx, replicate.Options{
+func (d *demo) replicate(ctx context.Context, target string, untilIdle time.Duration) error {
+	_, err := replicate.Run(ctx, replicate.Options{
 		Source: d.db, SourceTable: SourceTable, Streams: d.streams, Target: d.db, TargetTable: target,
 		UntilIdle: untilIdle, Checkpoint: filepath.Join(d.folder, target+".json"), Encryption: d.required,
 	})
-}
-
-func add(a, b replicate.Result) replicate.Result {
-	b.Records += a.Records
-	b.Puts += a.Puts
-	b.Deletes += a.Deletes
-	b.Coalesced += a.Coalesced
-	b.WriteUnits += a.WriteUnits
-	b.Throttled += a.Throttled
-	b.ElapsedSeconds += a.ElapsedSeconds
-	return b
+	return err
 }

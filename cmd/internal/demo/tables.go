@@ -45,28 +45,36 @@ func (d *demo) createTables(ctx context.Context) error {
 		}
 	}
 	encrypted := &types.SSESpecification{Enabled: aws.Bool(true), SSEType: types.SSETypeKms}
-	for name, sse := range map[string]*types.SSESpecification{SourceTable: nil, TargetTable: encrypted, NaiveTable: encrypted} {
-		_, err := d.db.CreateTable(ctx, &dynamodb.CreateTableInput{
-			TableName:   &name,
-			BillingMode: types.BillingModePayPerRequest,
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String(hashName), KeyType: types.KeyTypeHash},
-				{AttributeName: aws.String(rangeName), KeyType: types.KeyTypeRange},
-			},
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String(hashName), AttributeType: types.ScalarAttributeTypeS},
-				{AttributeName: aws.String(rangeName), AttributeType: types.ScalarAttributeTypeS},
-			},
-			SSESpecification: sse,
-		})
-		if err != nil {
-			return fmt.Errorf("create table %s: %w", name, err)
-		}
-		if err := d.awaitActive(ctx, name); err != nil {
+	for name, sse := range map[string]*types.SSESpecification{SourceTable: nil, NaiveTable: encrypted} {
+		if err := d.createTable(ctx, name, sse); err != nil {
 			return err
 		}
 	}
-	return nil
+	var err error
+	if d.required, err = d.encryption(ctx); err != nil || d.required == table.EncryptionKMS {
+		return err // the migration makes the target
+	}
+	return d.createTable(ctx, TargetTable, encrypted)
+}
+
+func (d *demo) createTable(ctx context.Context, name string, sse *types.SSESpecification) error {
+	_, err := d.db.CreateTable(ctx, &dynamodb.CreateTableInput{
+		TableName:   &name,
+		BillingMode: types.BillingModePayPerRequest,
+		KeySchema: []types.KeySchemaElement{
+			{AttributeName: aws.String(hashName), KeyType: types.KeyTypeHash},
+			{AttributeName: aws.String(rangeName), KeyType: types.KeyTypeRange},
+		},
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: aws.String(hashName), AttributeType: types.ScalarAttributeTypeS},
+			{AttributeName: aws.String(rangeName), AttributeType: types.ScalarAttributeTypeS},
+		},
+		SSESpecification: sse,
+	})
+	if err != nil {
+		return fmt.Errorf("create table %s: %w", name, err)
+	}
+	return d.awaitActive(ctx, name)
 }
 
 func (d *demo) awaitActive(ctx context.Context, name string) error {
@@ -86,7 +94,8 @@ func (d *demo) dropTables(ctx context.Context) error {
 	defer cancel()
 	var errs []error
 	for _, name := range []string{SourceTable, TargetTable, NaiveTable} {
-		if _, err := d.db.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &name}); err != nil {
+		_, err := d.db.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &name})
+		if missing := (*types.ResourceNotFoundException)(nil); err != nil && !errors.As(err, &missing) { // it was not made yet
 			errs = append(errs, fmt.Errorf("delete table %s: %w", name, err))
 		}
 	}
@@ -107,7 +116,7 @@ func (d *demo) enableStream(ctx context.Context) error {
 
 // encryption is what to require of the target: KMS where the engine knows it.
 func (d *demo) encryption(ctx context.Context) (string, error) {
-	info, err := table.Describe(ctx, d.db, "target", TargetTable)
+	info, err := table.Describe(ctx, d.db, "target", NaiveTable)
 	if err != nil {
 		return "", err
 	}

@@ -65,13 +65,13 @@ type write struct {
 	text      string // for update and reinsert
 }
 
-// Writer keeps changing the items of a table, as a live application does.
+// Writer keeps changing the items of a table, as a live application does. It can be paused, and go over to another table; and it remembers
+// what was acknowledged to it.
 //
 // It knows which of its items exist. A key is with one worker at a time, hot ones excepted, so that no update
 // overtakes a delete and brings the item back behind the Writer's back.
 type Writer struct {
 	client  *dynamodb.Client
-	table   string
 	opts    Options
 	limiter *rate.Limiter
 	ctx     context.Context    // of the requests: the caller's
@@ -79,7 +79,11 @@ type Writer struct {
 	cancel  context.CancelFunc // ends next
 	workers sync.WaitGroup
 
+	gate  sync.RWMutex // held by each write, and by who has it paused; guards what follows
+	table string
+
 	mu      sync.Mutex
+	known   map[int]*known // by key: what it holds by what was acknowledged
 	random  *rand.Rand
 	live    []int // keys of items that exist and that no worker has, hot ones excepted
 	deleted []int // keys of items that don't exist and that no worker has
@@ -104,6 +108,7 @@ func Start(ctx context.Context, c *dynamodb.Client, table string, opts Options) 
 		client: c,
 		table:  table,
 		opts:   opts,
+		known:  map[int]*known{},
 		// What was held up for 50 ms is caught up with, so that the rate is kept on a busy machine.
 		limiter: rate.NewLimiter(rate.Limit(opts.Rate), max(1, int(opts.Rate/20))),
 		ctx:     ctx,
@@ -148,9 +153,11 @@ func (w *Writer) Stop() (Counts, error) {
 // work writes until there is a reason to stop.
 func (w *Writer) work() {
 	for w.limiter.Wait(w.next) == nil {
+		w.gate.RLock()
 		chosen := w.choose()
 		err := w.do(chosen)
 		w.settle(chosen, err)
+		w.gate.RUnlock()
 	}
 }
 
@@ -251,6 +258,7 @@ func (w *Writer) settle(chosen write, err error) {
 		w.cancel()
 		return
 	}
+	w.remember(chosen)
 	switch chosen.kind {
 	case update:
 		w.counts.Updates++

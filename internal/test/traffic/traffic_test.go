@@ -195,3 +195,40 @@ func TestWriterOptions(t *testing.T) {
 		t.Errorf("%+v", counts)
 	}
 }
+
+// What was acknowledged is known, also when the application has gone over to another table meanwhile; and what is spoilt there is told.
+func TestWriterGoesOver(t *testing.T) {
+	c := testkit.Client(testkit.Engine(t))
+	from, keys := filled(t, c, 50)
+	to, _ := filled(t, c, 50)
+	w := traffic.Start(t.Context(), c, from, traffic.Options{Keys: keys, Rate: 2000, Seed: 1})
+	for w.Counts().Total() < 300 {
+		select {
+		case <-w.Done():
+			t.Fatal(w.Stop())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	w.Pause()
+	before := w.Counts()
+	items := testkit.ScanAll(t, c, from)
+	for _, key := range keys {
+		testkit.Delete(t, c, to, key)
+	}
+	testkit.Fill(t, c, to, items)
+	if w.Counts() != before {
+		t.Error("it has written while it was paused")
+	}
+	w.Resume(to)
+	writeTotal(t, w, before.Total()+300)
+	if lost, err := w.Lost(t.Context()); err != nil || len(lost) > 0 {
+		t.Errorf("lost: %q, %v", lost, err)
+	}
+	for _, key := range keys {
+		testkit.Delete(t, c, to, key)
+		testkit.Put(t, c, to, testkit.Item("id", "a", "n", key["n"], "w0", "spoilt", "w1", "spoilt", "w2", "spoilt", "w3", "spoilt"))
+	}
+	if lost, err := w.Lost(t.Context()); err != nil || len(lost) < 25 {
+		t.Errorf("of 50 items that were spoilt, and most of them written to, it tells of %d (%v)", len(lost), err)
+	}
+}
