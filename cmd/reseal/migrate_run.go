@@ -182,6 +182,9 @@ func (m *migrating) copy(ctx context.Context, c *cutting) error {
 			return err
 		}
 	}
+	if m.flags.own != nil {
+		m.tell("replicating")
+	}
 	m.own.start()
 	if m.state.Seeded {
 		return nil

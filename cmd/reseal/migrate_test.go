@@ -73,7 +73,11 @@ func TestMigrate(t *testing.T) {
 
 	// It is done, and says so again: nothing is replicated any more, which would write older items over newer ones.
 	testkit.Put(t, m.db, m.target, testkit.Item("id", "item-00001", "v", "of the application"))
-	has(t, m.move(fast()...).await().want(0).object(), map[string]any{"verdict": "go"})
+	o = m.move(fast()...).await().want(0)
+	has(t, o.object(), map[string]any{"verdict": "go"})
+	if strings.Contains(o.stderr, "replicating") {
+		t.Errorf("it replicates: %s", o)
+	}
 	item := testkit.Get(t, m.db, m.target, testkit.Item("id", "item-00001"))
 	if v, is := item["v"].(*types.AttributeValueMemberS); !is || v.Value != "of the application" {
 		t.Errorf("the target has %v", item)

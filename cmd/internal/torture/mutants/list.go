@@ -314,6 +314,24 @@ var mutants = []mutant{
 		why:  cutovers,
 		test: "TestReadsThatFindNothing",
 	},
+	{
+		name: "replicates-after-verdict", what: "a migration that is over replicates again", file: "cmd/reseal/migrate_run.go",
+		from: "!isOver && !decides {", to: "(true || !isOver) && !decides {",
+		why:  "the torture plays no migrations",
+		test: "TestMigrate",
+	},
+	{
+		name: "own-write-in-flight", what: "a replicator is taken for stopped while a write of it may land", file: "cmd/reseal/migrate_replicator.go",
+		from: "call.Sleep(ctx, time.Until(late))", to: "call.Sleep(ctx, 0*time.Until(late))",
+		why:  "the torture plays no migrations",
+		test: "TestOwnReplicatorInAWrite",
+	},
+	{
+		name: "seeded-without-replication", what: "a seed counts though nothing tells that the replication has missed nothing since", file: "cmd/reseal/migrate_state.go",
+		from: "if m.Seeded && !m.exists(\"replicate.json\") {", to: "if false && m.Seeded && !m.exists(\"replicate.json\") {",
+		why:  "the torture plays no migrations",
+		test: "TestMigrateRefusals",
+	},
 }
 
 // cutovers is why runs of the torture can't see a feature of a cutover: they play the migration before it. The test plays random cutovers, or one.

@@ -117,7 +117,8 @@ func (m mutant) hunt(folder string, runs int, seed uint64) error {
 
 // unit has the mutant's own test find it. A package that doesn't build is no find, nor is a test that isn't run.
 func (m mutant) unit(overlaid string) error {
-	test := exec.Command("go", "test", "-count", "1", "-overlay", overlaid, "-run", "^"+m.test+"$", "./"+cmp.Or(m.tests, path.Dir(m.file)))
+	test := exec.Command("go", "test", "-count", "1", "-run", "^"+m.test+"$", "./"+cmp.Or(m.tests, path.Dir(m.file)))
+	test.Env = append(os.Environ(), "GOFLAGS=-overlay="+overlaid) // also for what the tests build themselves
 	out, err := test.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "--- FAIL: "+m.test+" ") {
 		return fmt.Errorf("not found by %s: %w\n%s", m.test, err, out)
