@@ -21,9 +21,9 @@ func demoCommand() *cobra.Command {
 		Short: "Play the whole job on a local engine, with real data and live writes",
 		Long: `demo creates a table of cities on a local engine (installed with npm at the first run), starts an application that
 writes to it, and moves it into a KMS-encrypted table as "reseal migrate" does: replicate, seed, follow, cut over. The
-application goes over within seconds, and is asked in the end whether it has lost a write. Beside it, demo makes the same
-copy without the re-check, to show what that loses. It ends with a verified match, or with exit status 1. It needs no AWS
-account.`,
+application goes over within seconds, and is asked in the end whether it has lost a write. Beside it, demo makes the
+same copy without the re-check, to show what that loses. It ends with a verified match, or with exit status 1. It needs
+no AWS account.`,
 		Example: `  reseal demo
   reseal demo --items 100000
   reseal demo --keep

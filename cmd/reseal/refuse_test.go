@@ -107,7 +107,6 @@ func TestBadCommandLine(t *testing.T) {
 		"tables far apart":      {on("prepare", "--target-region", "eu-west-1"), []string{"us-east-1 and the target in eu-west-1", "--apply"}},
 		"demo's output":         {[]string{"demo", "--output", "xml"}, []string{`--output "xml"`, "use text or json"}},
 		"demo's items":          {[]string{"demo", "--items", "0"}, []string{"items is 0", "give 1 or more"}},
-		"demo's tables kept":    {[]string{"demo", "--keep"}, []string{"--keep", "give the engine's --endpoint-url"}},
 		"demo of something":     {[]string{"demo", "cities"}, []string{`"cities" is not understood`}},
 	} {
 		t.Run(name, func(t *testing.T) {

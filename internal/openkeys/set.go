@@ -210,7 +210,8 @@ type Status struct {
 	LookedAt   int64         // keys that were looked at, each time that they were
 	Looks      int64         // requests of Look
 	// Suspect are those of the open keys that may be differences: the scans found them to differ, and no look has seen them agree, or looks
-	// have seen them differ for SuspectAfter. What is in files counts as such.
+	// have seen them differ for SuspectAfter. One that changes all the time is none: no look may ever see it agree, and each of its records
+	// has the whole item written. What is in files counts as suspect.
 	Suspect    int64
 	Differing  int64 // differences that were told and are not mended
 	Found      int64 // differences, in all
@@ -226,6 +227,12 @@ type Status struct {
 
 // SuspectAfter is how long a replication that is up to date may take at the most, so to say: a key that differs for longer is a suspect.
 const SuspectAfter = 10 * time.Second
+
+// isSuspect tells whether an open key may be a difference.
+func (e *entry) isSuspect(now instant) bool {
+	changes := e.records > 0 && now.since(e.seen) <= SuspectAfter
+	return e.is(candidate) && !changes || e.differs != nil && now.since(e.differs.first) > SuspectAfter
+}
 
 // OverdueAfter is how much longer than the lifetime a key may be open before the set is not caught up.
 const OverdueAfter = 10 * time.Second
@@ -248,7 +255,7 @@ func (s *Set) Status() Status {
 		if e.isOpen() {
 			st.Open++
 			note(e.seen)
-			if e.is(candidate) || e.differs != nil && now.since(e.differs.first) > SuspectAfter {
+			if e.isSuspect(now) {
 				st.Suspect++
 			}
 		}
