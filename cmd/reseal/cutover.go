@@ -280,7 +280,10 @@ func (c *cutting) cut(ctx context.Context) (cutover.Result, error) {
 		}
 		return cutover.Finish(ctx, options)
 	}
-	return cutover.Run(ctx, options)
+	result, err := cutover.Run(ctx, options)
+	err = errors.Join(err, c.letOut(ctx, result))
+	c.sayBack(result)
+	return result, err
 }
 
 // abort puts everything back but what was ended for good: that is said.

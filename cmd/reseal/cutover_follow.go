@@ -62,6 +62,9 @@ func (c *cutting) follow(ctx context.Context) (cutover.Follower, error) {
 			return nil, err
 		}
 	}
+	if err := c.letIn(ctx); err != nil {
+		return nil, err
+	}
 	o := c.comparing()
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &comparison{stop: make(chan struct{}), done: make(chan struct{}), cancel: cancel}

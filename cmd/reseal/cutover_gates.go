@@ -14,7 +14,6 @@ import (
 	"reseal/internal/refuse"
 	"reseal/internal/table"
 
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/spf13/cobra"
 )
 
@@ -36,6 +35,9 @@ type cutting struct {
 	only   bool     // compare, and end when the source could be closed
 	lambda cutover.LambdaAPI
 	back   written // what the target gets, with --keep-back
+
+	earlier    fence.Found // by which a cutover the other way round has closed the target; its Sid is "" where there is none
+	earlierRun string      // whose it was
 
 	fence, stop *fence.Policy       // nil: not by policy
 	gate, hold  *cutover.PolicyGate // likewise
@@ -63,17 +65,23 @@ func (c *cutting) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.lambda = lambda.NewFromConfig(c.source.Config, func(o *lambda.Options) {
-		if o.BaseEndpoint == nil {
-			o.BaseEndpoint = c.source.LocalEndpoint()
-		}
-	})
+	c.lambda = openLambda(c.source)
 	return c.load(table.Pair{Source: source, Target: target})
 }
 
 // options is the cutover in cutover's words.
 func (c *cutting) options(ctx context.Context) (cutover.Options, error) {
 	f := c.flags
+	if !c.state.Ready && !f.abort { // who replicates after that is not who did before
+		for _, find := range []func(context.Context) error{c.findReplicators, c.findBack} {
+			if err := find(ctx); err != nil {
+				return cutover.Options{}, err
+			}
+		}
+	}
+	if err := c.findEarlier(ctx); err != nil {
+		return cutover.Options{}, err
+	}
 	source, err := c.sourceGate(ctx)
 	if err != nil {
 		return cutover.Options{}, err
@@ -94,6 +102,7 @@ func (c *cutting) options(ctx context.Context) (cutover.Options, error) {
 		c.back.cutting = c
 		o.MarkBack, o.Written = c.back.mark, c.back.count
 	}
+	o.StartBack = c.startBack()
 	switch {
 	case len(c.state.Mappings) > 0:
 		o.Disable = func(ctx context.Context) error { return cutover.Disable(ctx, c.lambda, c.state.Mappings) }
@@ -142,13 +151,20 @@ func (c *cutting) sourceGate(ctx context.Context) (cutover.Gate, error) {
 			return nil, refuse.New("run it as somebody else", "--fence-except lets %s through, as whom reseal has to prove the fence", caller)
 		}
 	}
-	temporary := fence.Statement{Sid: fence.SidFence + c.state.Run, Table: c.pair.Source.ARN, Except: f.fenceExcept}
+	except := append([]string{}, f.fenceExcept...)
+	for _, one := range c.state.Back {
+		except = append(except, one.Role)
+	}
+	temporary := fence.Statement{Sid: fence.SidFence + c.state.Run, Table: c.pair.Source.ARN, Except: except}
 	lasting := temporary
 	lasting.Reads = f.denyReads
-	c.fence = fence.NewPolicy(c.source.DB, c.pair.Source.ARN, c.state.Run)
+	c.fence = fence.NewPolicy(c.source.DB, c.pair.Source.ARN, c.state.Run, c.earlierRuns()...)
 	c.gate = &cutover.PolicyGate{
 		Policy: c.fence, Probe: fence.Probe{API: c.source.DB, Table: c.source.Table, Schema: c.pair.Source.Schema},
 		Temporary: temporary, Lasting: lasting,
+	}
+	if c.earlierRun != "" {
+		c.gate.Over = []string{fence.SidStop + c.earlierRun}
 	}
 	return c.gate, nil
 }
@@ -156,12 +172,11 @@ func (c *cutting) sourceGate(ctx context.Context) (cutover.Gate, error) {
 // targetGate is what keeps the replicator from the target.
 func (c *cutting) targetGate(ctx context.Context) (cutover.Gate, error) {
 	f := c.flags
-	if !c.state.Ready && !f.abort { // who replicates after that is not who did before
-		if err := c.findReplicators(ctx); err != nil {
-			return nil, err
-		}
+	if c.earlier.Sid != "" && (f.own != nil || len(c.state.Replicators) == 0) {
+		return nil, refuse.New("give --replicator-arn: the statement that closes the target is replaced by one against that principal",
+			"the target is closed for good by its policy, and the replicator would not be stopped by that")
 	}
-	if c.flags.own != nil {
+	if f.own != nil {
 		return c.ownStop()
 	}
 	if principals := c.state.Replicators; len(principals) > 0 {
@@ -195,10 +210,10 @@ func (c *cutting) policyStop(ctx context.Context, principals []string) (cutover.
 	lasting := fence.Statement{Sid: fence.SidStop + c.state.Run, Table: c.pair.Target.ARN, Only: principals}
 	temporary := lasting // the application may be the same user as reseal, so from the verdict on it is of the replicator alone
 	temporary.Only = append(append([]string{}, principals...), fence.Patterns(caller)...)
-	c.stop = fence.NewPolicy(c.target.DB, c.pair.Target.ARN, c.state.Run)
+	c.stop = fence.NewPolicy(c.target.DB, c.pair.Target.ARN, c.state.Run, c.earlierRuns()...)
 	c.hold = &cutover.PolicyGate{
 		Policy: c.stop, Probe: fence.Probe{API: c.target.DB, Table: c.target.Table, Schema: c.pair.Target.Schema},
-		Temporary: temporary, Lasting: lasting,
+		Temporary: temporary, Lasting: lasting, Earlier: c.earlier,
 	}
 	return c.hold, nil
 }

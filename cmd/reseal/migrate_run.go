@@ -24,6 +24,7 @@ type migrating struct {
 	source, target *table.Handle
 	state          *migrationFolder
 	own            *ownReplicator
+	way            direction
 	result         migrated
 }
 
@@ -35,6 +36,7 @@ func (m *migrating) run(ctx context.Context) (migrated, error) {
 	m.own = m.replicator(running, fail)
 	err := m.stages(running)
 	m.own.end()
+	m.way.close()
 	if cause := context.Cause(running); ctx.Err() == nil && cause != nil {
 		err = errors.Join(cause, notCanceled(err)) // the replication's: the rest followed from it
 	}
@@ -183,6 +185,11 @@ func (m *migrating) copy(ctx context.Context, c *cutting) error {
 		}
 	}
 	if m.flags.own != nil {
+		way, err := takeDirection(ctx, m.source, m.target, m.cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		m.way = way
 		m.tell("replicating")
 	}
 	m.own.start()

@@ -49,6 +49,11 @@ verify reports.`,
 		if o.Poison, err = handOn.Open(cmd.Context(), j.side(table.Side{Name: "queue"}), target.Table); err != nil {
 			return err
 		}
+		way, err := takeDirection(cmd.Context(), source, target, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		defer way.close()
 		progress := j.progress(cmd, o.Checkpoint)
 		trouble := troubles{out: cmd.ErrOrStderr()}
 		o.Progress = func(p replicate.Progress) {

@@ -20,9 +20,24 @@ type Lock struct{ file *flock.Flock }
 // Acquire locks the file at path, which need not exist, or returns ErrLocked at once. It deletes the temporary files that Write
 // left there when its process was killed: nobody else can be using them now.
 func Acquire(path string) (*Lock, error) {
+	lock, err := acquire(path, (*flock.Flock).TryLock)
+	if err != nil {
+		return nil, err
+	}
+	if err := deleteTemporaries(path); err != nil {
+		lock.Release()
+		return nil, err
+	}
+	return lock, nil
+}
+
+// Share is Acquire, but others may share the lock, too; and nothing is deleted.
+func Share(path string) (*Lock, error) { return acquire(path, (*flock.Flock).TryRLock) }
+
+func acquire(path string, try func(*flock.Flock) (bool, error)) (*Lock, error) {
 	for {
 		file := flock.New(path+".lock", flock.SetPermissions(0o600))
-		held, err := file.TryLock()
+		held, err := try(file)
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", filepath.Base(path), err)
 		}
@@ -33,12 +48,7 @@ func Acquire(path string) (*Lock, error) {
 			_ = file.Close()
 			continue
 		}
-		lock := &Lock{file}
-		if err := deleteTemporaries(path); err != nil {
-			lock.Release()
-			return nil, err
-		}
-		return lock, nil
+		return &Lock{file}, nil
 	}
 }
 

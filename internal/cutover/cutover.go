@@ -79,6 +79,8 @@ type Options struct {
 	Disable func(context.Context) error
 	// Watch reads the source's stream from a position for a time, and tells of each record but removals by time to live.
 	Watch func(ctx context.Context, state State, length time.Duration, tell func(Straggler) error) error
+	// StartBack begins to replicate the other way round, when the source's stream isn't watched any more; nil: nobody, or somebody else does.
+	StartBack func(context.Context) error
 	// MarkBack begins to count what Written tells, before anybody goes over; nil: there is no need.
 	MarkBack func(context.Context) error
 	// Tell is called when a step begins, and when there is something to say of it; it may be nil.
@@ -169,6 +171,7 @@ func (r *run) goOn(ctx context.Context) error {
 	r.state = State{
 		Format: format, Run: r.state.Run, Source: r.state.Source, Target: r.state.Target, Stream: r.state.Stream, Fence: FenceNone,
 		FenceBy: r.state.FenceBy, StopBy: r.state.StopBy, OpenedAt: r.state.OpenedAt, Replicators: r.state.Replicators, Mappings: r.state.Mappings,
+		Earlier: r.state.Earlier, Back: r.state.Back,
 	}
 	return r.whole(ctx)
 }

@@ -15,6 +15,11 @@ type PolicyGate struct {
 	Probe  fence.Probe
 	// Temporary is the statement until the verdict, which denies the probe, too; and Lasting the one from then on. Close sets their Until.
 	Temporary, Lasting fence.Statement
+	// Earlier is the statement by which an earlier cutover, from this table to the other one, has closed this one for good. Close takes it
+	// out, in one change with the new one, and Open puts it back. Its Sid is "" where there is none.
+	Earlier fence.Found
+	// Over are the Sids of statements of an earlier cutover that Close takes out when it closes for good: they are of no use then.
+	Over []string
 }
 
 // Close puts the statement. For good, it also waits until the policy is read back with it.
@@ -24,7 +29,14 @@ func (g *PolicyGate) Close(ctx context.Context, term Term) error {
 		s = g.Lasting
 	}
 	s.Until = term.Until
-	if err := g.Policy.Put(ctx, s); err != nil {
+	var instead []string
+	if g.Earlier.Sid != "" {
+		instead = append(instead, g.Earlier.Sid)
+	}
+	if term.Until.IsZero() {
+		instead = append(instead, g.Over...)
+	}
+	if err := g.Policy.Put(ctx, s, instead...); err != nil {
 		return err
 	}
 	if !term.Until.IsZero() {
@@ -52,7 +64,12 @@ func (g *PolicyGate) ProveOpen(ctx context.Context, quiet time.Duration) error {
 }
 
 // Open takes the statement out.
-func (g *PolicyGate) Open(ctx context.Context) error { return g.Policy.Remove(ctx, g.Temporary.Sid) }
+func (g *PolicyGate) Open(ctx context.Context) error {
+	if g.Earlier.Sid != "" {
+		return g.Policy.Restore(ctx, g.Earlier, g.Temporary.Sid)
+	}
+	return g.Policy.Remove(ctx, g.Temporary.Sid)
+}
 
 // IsClosed looks for the statement.
 func (g *PolicyGate) IsClosed(ctx context.Context) (time.Time, bool, error) {

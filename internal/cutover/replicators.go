@@ -29,28 +29,35 @@ type Mapping struct {
 
 // Mappings returns the mappings of a stream that are on, of functions that replicate to the target; and the functions of the others.
 func Mappings(ctx context.Context, api LambdaAPI, stream string, target table.Info) (ours []Mapping, others []string, err error) {
+	ours, _, others, err = AllMappings(ctx, api, stream, target)
+	return ours, others, err
+}
+
+// AllMappings is Mappings, with those that are off, too.
+func AllMappings(ctx context.Context, api LambdaAPI, stream string, target table.Info) (on, off []Mapping, others []string, err error) {
 	pages := lambda.NewListEventSourceMappingsPaginator(api, &lambda.ListEventSourceMappingsInput{EventSourceArn: &stream})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, nil, fmt.Errorf("list event source mappings: %w", err)
+			return nil, nil, nil, fmt.Errorf("list event source mappings: %w", err)
 		}
 		for _, one := range page.EventSourceMappings {
-			if isOff(aws.ToString(one.State)) {
-				continue
-			}
 			role, err := writesTo(ctx, api, aws.ToString(one.FunctionArn), target)
-			switch {
+			mapping := Mapping{UUID: aws.ToString(one.UUID), Function: aws.ToString(one.FunctionArn), Role: role}
+			switch isOff := isOff(aws.ToString(one.State)); {
+			case err != nil && isOff: // who it is of is of no consequence
 			case err != nil:
-				return nil, nil, err
-			case role == "":
-				others = append(others, aws.ToString(one.FunctionArn))
-			default:
-				ours = append(ours, Mapping{UUID: aws.ToString(one.UUID), Function: aws.ToString(one.FunctionArn), Role: role})
+				return nil, nil, nil, err
+			case role == "" && !isOff:
+				others = append(others, mapping.Function)
+			case role != "" && isOff:
+				off = append(off, mapping)
+			case role != "":
+				on = append(on, mapping)
 			}
 		}
 	}
-	return ours, others, nil
+	return on, off, others, nil
 }
 
 // isOff tells of a mapping's state (API reference, EventSourceMappingConfiguration) whether it polls no more. One that is being disabled may
@@ -82,9 +89,19 @@ const disableInterval = time.Second
 
 // Disable turns mappings off, and returns when they are off. It goes on until then, or until ctx ends.
 func Disable(ctx context.Context, api LambdaAPI, mappings []Mapping) error {
+	return turn(ctx, api, mappings, false)
+}
+
+// Enable turns mappings on, and returns when they are on. It goes on until then, or until ctx ends.
+func Enable(ctx context.Context, api LambdaAPI, mappings []Mapping) error {
+	return turn(ctx, api, mappings, true)
+}
+
+func turn(ctx context.Context, api LambdaAPI, mappings []Mapping, on bool) error {
+	what := map[bool]string{false: "disable", true: "enable"}[on]
 	for _, one := range mappings {
-		if _, err := api.UpdateEventSourceMapping(ctx, &lambda.UpdateEventSourceMappingInput{UUID: &one.UUID, Enabled: aws.Bool(false)}); err != nil {
-			return fmt.Errorf("disable the event source mapping %s of %s: %w", one.UUID, one.Function, err)
+		if _, err := api.UpdateEventSourceMapping(ctx, &lambda.UpdateEventSourceMappingInput{UUID: &one.UUID, Enabled: &on}); err != nil {
+			return fmt.Errorf("%s the event source mapping %s of %s: %w", what, one.UUID, one.Function, err)
 		}
 	}
 	for _, one := range mappings {
@@ -93,11 +110,11 @@ func Disable(ctx context.Context, api LambdaAPI, mappings []Mapping) error {
 			if err != nil {
 				return fmt.Errorf("get event source mapping %s: %w", one.UUID, err)
 			}
-			if isOff(aws.ToString(out.State)) {
+			if state := aws.ToString(out.State); !on && isOff(state) || on && state == "Enabled" {
 				break
 			}
 			if err := call.Sleep(ctx, disableInterval); err != nil {
-				return fmt.Errorf("wait until event source mapping %s is disabled: %w", one.UUID, err)
+				return fmt.Errorf("wait until event source mapping %s is %sd: %w", one.UUID, what, err)
 			}
 		}
 	}

@@ -30,6 +30,7 @@ const (
 	StepHook      Step = "hook"
 	StepPermanent Step = "permanent"
 	StepWatch     Step = "watch"
+	StepKeepBack  Step = "keep back"
 	StepBack      Step = "back"
 )
 
@@ -81,6 +82,11 @@ type State struct {
 	Replicators []string  `json:"replicators,omitempty"` // ARNs of those who write to the target
 	Mappings    []Mapping `json:"mappings,omitempty"`
 
+	// Earlier is the statement by which a cutover the other way round has closed the target for good; null: there is none.
+	Earlier json.RawMessage `json:"earlier,omitempty"`
+	// Back are the mappings from the target's stream to functions that replicate to the source, with --keep-back; on when the cutover is over.
+	Back []Mapping `json:"back,omitempty"`
+
 	Step    Step       `json:"step"`    // the last that was begun
 	Fence   FenceState `json:"fence"`   // before it is done: what may be
 	Until   time.Time  `json:"until"`   // of the source's gate, by the service's clock; zero: for good, or there is none
@@ -91,6 +97,7 @@ type State struct {
 	Lapsed  bool       `json:"lapsed"`  // the gates had opened by themselves before that
 	Closed  bool       `json:"closed"`  // both gates are closed for good
 	Watched bool       `json:"watched"`
+	BackOn  bool       `json:"back_on"` // the replication the other way round was started
 	Verdict Verdict    `json:"verdict"`
 
 	OpenedAt    time.Time     `json:"opened_at"`   // when a gate was opened last, by this machine's clock

@@ -86,7 +86,7 @@ func (r *run) hookFailed(ctx context.Context, failure error) error {
 // stream is watched.
 func (r *run) finish(ctx context.Context) error {
 	if r.state.Watched {
-		return r.straggled()
+		return r.back(ctx)
 	}
 	if !r.state.Closed {
 		expires := r.options.Source.Expires() || r.options.Target.Expires()
@@ -106,7 +106,27 @@ func (r *run) finish(ctx context.Context) error {
 	}
 	r.state.Watched = true
 	r.ended()
-	return errors.Join(r.save(), r.straggled())
+	if err := r.save(); err != nil {
+		return errors.Join(err, r.straggled())
+	}
+	return r.back(ctx)
+}
+
+// back starts the replication the other way round, which writes to the source: what is watched there would be its records. After a straggler
+// it is somebody's decision: playing back what the target got would hide that write.
+func (r *run) back(ctx context.Context) error {
+	if err := r.straggled(); err != nil || r.state.BackOn || r.options.StartBack == nil {
+		return err
+	}
+	if err := r.step(StepKeepBack, "replicating from the target to the source, for a way back"); err != nil {
+		return err
+	}
+	if err := r.options.StartBack(ctx); err != nil {
+		return fmt.Errorf("the writers are on the target, but nothing keeps the source for a way back: %w", err)
+	}
+	r.state.BackOn = true
+	r.ended()
+	return r.save()
 }
 
 func (r *run) closeForGood(ctx context.Context) error {

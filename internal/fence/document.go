@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,8 +47,23 @@ type ours struct {
 	Sid       string
 	Condition struct {
 		DateLessThan map[string]string
+		ArnNotLike   map[string]list
 	}
 }
+
+// list is one text, or several.
+type list []string
+
+func (l *list) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '"' {
+		*l = make(list, 1)
+		return json.Unmarshal(text, &(*l)[0])
+	}
+	return json.Unmarshal(text, (*[]string)(l))
+}
+
+// Read reads a statement of reseal's.
+func Read(statement json.RawMessage) (Found, error) { return read(statement) }
 
 // read returns the Sid of a statement, and until when it is applied: zero, if it is for good.
 func read(statement json.RawMessage) (Found, error) {
@@ -62,7 +78,7 @@ func read(statement json.RawMessage) (Found, error) {
 	if err := json.Unmarshal(statement, &o); err != nil {
 		return Found{}, fmt.Errorf("read resource policy: statement %s: %w", sid.Sid, err)
 	}
-	f := Found{Sid: o.Sid, text: statement}
+	f := Found{Sid: o.Sid, Except: o.Condition.ArnNotLike["aws:PrincipalArn"], Text: statement}
 	if until := o.Condition.DateLessThan["aws:CurrentTime"]; until != "" {
 		var err error
 		if f.Until, err = time.Parse(time.RFC3339, until); err != nil {
@@ -74,10 +90,35 @@ func read(statement json.RawMessage) (Found, error) {
 
 // Found is a statement of reseal's that a policy has.
 type Found struct {
-	Sid   string
-	Until time.Time // zero: it is for good
+	Sid    string
+	Until  time.Time       // zero: it is for good
+	Except []string        // whom it is not for
+	Text   json.RawMessage // all of it
+}
 
-	text json.RawMessage
+// Letting is the statement with more principals that it is not for.
+func (f Found) Letting(more ...string) (json.RawMessage, error) {
+	var fields map[string]any
+	if err := json.Unmarshal(f.Text, &fields); err != nil {
+		return nil, fmt.Errorf("read statement %s: %w", f.Sid, err)
+	}
+	conditions, is := fields["Condition"].(map[string]any)
+	if !is {
+		conditions = map[string]any{}
+	}
+	except := slices.Clone(f.Except)
+	for _, one := range more {
+		if !slices.Contains(except, one) {
+			except = append(except, one)
+		}
+	}
+	conditions["ArnNotLike"] = map[string]any{"aws:PrincipalArn": except}
+	fields["Condition"] = conditions
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return nil, fmt.Errorf("write statement %s: %w", f.Sid, err)
+	}
+	return text, nil
 }
 
 // found returns the statements that are reseal's.
@@ -95,31 +136,28 @@ func (d document) found() ([]Found, error) {
 	return list, nil
 }
 
-// without takes out the statement with a Sid.
-func (d document) without(sid string) (document, error) {
+// without takes out the statements with some Sids.
+func (d document) without(sids ...string) (document, error) {
 	kept := document{fields: d.fields}
 	for _, statement := range d.statements {
 		f, err := read(statement)
 		if err != nil {
 			return document{}, err
 		}
-		if f.Sid != sid {
+		if !slices.Contains(sids, f.Sid) {
 			kept.statements = append(kept.statements, statement)
 		}
 	}
 	return kept, nil
 }
 
-// with has a statement instead of the one with the same Sid.
-func (d document) with(s Statement) (document, error) {
-	text, err := s.JSON()
+// with has a statement instead of those with some Sids.
+func (d document) with(statement json.RawMessage, sids ...string) (document, error) {
+	d, err := d.without(sids...)
 	if err != nil {
 		return document{}, err
 	}
-	if d, err = d.without(s.Sid); err != nil {
-		return document{}, err
-	}
-	d.statements = append(d.statements, text)
+	d.statements = append(d.statements, statement)
 	return d, nil
 }
 

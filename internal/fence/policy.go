@@ -2,8 +2,10 @@ package fence
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,8 +38,8 @@ var (
 // Policy is a table's resource-based policy, as one run of reseal's changes it. It is safe for concurrent use.
 type Policy struct {
 	api    API
-	table  string // its ARN
-	run    string // the end of the Sids of this run
+	table  string   // its ARN
+	runs   []string // the ends of the Sids of this run, and of others that may be there
 	policy call.Policy
 
 	mu        sync.Mutex // guards what follows
@@ -46,9 +48,10 @@ type Policy struct {
 	uncertain time.Time // a change that had no answer may land until then
 }
 
-// NewPolicy returns the policy of a table, by its ARN. run is what the Sids of this run's statements end with.
-func NewPolicy(api API, table, run string) *Policy {
-	return &Policy{api: api, table: table, run: run, policy: call.Policy{Timeout: requestTimeout}}
+// NewPolicy returns the policy of a table, by its ARN. run is what the Sids of this run's statements end with; earlier are those of runs that
+// are over, whose statements may be there.
+func NewPolicy(api API, table, run string, earlier ...string) *Policy {
+	return &Policy{api: api, table: table, runs: append([]string{run}, earlier...), policy: call.Policy{Timeout: requestTimeout}}
 }
 
 const (
@@ -135,12 +138,15 @@ func (p *Policy) Fits(ctx context.Context, s Statement) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.merged(d, s)
+	text, err := s.JSON()
+	if err == nil {
+		_, err = p.merged(d, text, s.Sid)
+	}
 	return err
 }
 
-// merged is a policy with a statement.
-func (p *Policy) merged(d document, s Statement) (string, error) {
+// merged is a policy with a statement instead of those with some Sids.
+func (p *Policy) merged(d document, statement json.RawMessage, sids ...string) (string, error) {
 	found, err := d.found()
 	if err != nil {
 		return "", err
@@ -150,7 +156,7 @@ func (p *Policy) merged(d document, s Statement) (string, error) {
 			return "", fmt.Errorf("%w (%s%s)", ErrOtherRun, f.Sid, f.until())
 		}
 	}
-	if d, err = d.with(s); err != nil {
+	if d, err = d.with(statement, sids...); err != nil {
 		return "", err
 	}
 	text := d.String()
@@ -160,7 +166,9 @@ func (p *Policy) merged(d document, s Statement) (string, error) {
 	return text, nil
 }
 
-func (p *Policy) isMine(sid string) bool { return sid == SidFence+p.run || sid == SidStop+p.run }
+func (p *Policy) isMine(sid string) bool {
+	return slices.ContainsFunc(p.runs, func(run string) bool { return sid == SidFence+run || sid == SidStop+run })
+}
 
 // isOver tells whether AWS doesn't apply the statement any more, with room for a clock that is not quite right.
 func (f Found) isOver(now time.Time) bool { return !f.Until.IsZero() && now.Sub(f.Until) > time.Minute }
@@ -172,24 +180,41 @@ func (f Found) until() string {
 	return ", until " + f.Until.UTC().Format(time.RFC3339)
 }
 
-// Put puts a statement into the policy, in the place of the one with the same Sid, and returns when the service has taken it. It goes on
-// until then, or until ctx ends. What others change in the policy meanwhile stays.
-func (p *Policy) Put(ctx context.Context, s Statement) error {
+// Put puts a statement into the policy, in the place of the one with the same Sid, and of those with other Sids that are given. It returns
+// when the service has taken it, and goes on until then, or until ctx ends. What others change in the policy meanwhile stays.
+func (p *Policy) Put(ctx context.Context, s Statement, instead ...string) error {
 	wanted, err := s.JSON()
 	if err != nil {
 		return err
 	}
-	return p.change(ctx, "put resource policy", lasts, func(d document, revision string) (bool, error) {
+	return p.replace(ctx, lasts, wanted, s.Sid, instead)
+}
+
+// Replace is Put, for a statement as it was found, or nearly so.
+func (p *Policy) Replace(ctx context.Context, f Found) error {
+	return p.replace(ctx, lasts, f.Text, f.Sid, nil)
+}
+
+// Restore is Put, for a statement as it was found, that goes on as Remove does, whatever fails.
+func (p *Policy) Restore(ctx context.Context, f Found, instead ...string) error {
+	return p.settled(ctx, func() error { return p.replace(ctx, isUnknown, f.Text, f.Sid, instead) })
+}
+
+func (p *Policy) replace(ctx context.Context, ends func(error, time.Duration) bool, wanted json.RawMessage, sid string, instead []string) error {
+	return p.change(ctx, "put resource policy", ends, func(d document, revision string) (bool, error) {
 		found, err := d.found()
 		if err != nil {
 			return false, err
 		}
+		is, others := false, false
 		for _, f := range found {
-			if f.Sid == s.Sid && same(f.text, wanted) {
-				return true, nil // an attempt that had no answer
-			}
+			is = is || f.Sid == sid && same(f.Text, wanted)
+			others = others || slices.Contains(instead, f.Sid)
 		}
-		text, err := p.merged(d, s)
+		if is && !others {
+			return true, nil // an attempt that had no answer
+		}
+		text, err := p.merged(d, wanted, append([]string{sid}, instead...)...)
 		if err != nil {
 			return false, err
 		}
@@ -201,8 +226,8 @@ func (p *Policy) Put(ctx context.Context, s Statement) error {
 // answer can't land any more. It goes on until then, or until ctx ends, whatever fails: writers are waiting, and credentials that have
 // expired, or a permission, may be renewed. A table that is gone has no policy.
 func (p *Policy) Remove(ctx context.Context, sid string) error {
-	for {
-		err := p.change(ctx, "take statement out of resource policy", isUnknown, func(d document, revision string) (bool, error) {
+	return p.settled(ctx, func() error {
+		return p.change(ctx, "take statement out of resource policy", isUnknown, func(d document, revision string) (bool, error) {
 			kept, err := d.without(sid)
 			if err != nil || len(kept.statements) == len(d.statements) {
 				return err == nil, err
@@ -212,7 +237,13 @@ func (p *Policy) Remove(ctx context.Context, sid string) error {
 			}
 			return p.remove(ctx, revision)
 		})
-		if err != nil && !isGone(err) {
+	})
+}
+
+// settled repeats a change until no earlier one that had no answer can land any more.
+func (p *Policy) settled(ctx context.Context, change func() error) error {
+	for {
+		if err := change(); err != nil && !isGone(err) {
 			return err
 		}
 		p.mu.Lock()
@@ -222,7 +253,7 @@ func (p *Policy) Remove(ctx context.Context, sid string) error {
 			return nil
 		}
 		if err := call.Sleep(ctx, wait); err != nil {
-			return fmt.Errorf("take statement out of resource policy: %w", err)
+			return fmt.Errorf("change resource policy: %w", err)
 		}
 	}
 }
