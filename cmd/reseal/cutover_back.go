@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,6 +50,31 @@ func (c *cutting) findEarlier(ctx context.Context) error {
 	return nil
 }
 
+// forget begins anew if the state is of a cutover that is over, and whose fence a way back has taken away since.
+func (c *cutting) forget(ctx context.Context) error {
+	if !c.found || !c.state.Watched || c.state.FenceBy != fencePolicy || c.flags.abort || c.flags.finish {
+		return nil
+	}
+	found, err := fence.NewPolicy(c.source.DB, c.pair.Source.ARN, c.state.Run).Found(ctx)
+	if err != nil {
+		return ctx.Err() // what the state says is all that is known
+	}
+	for _, f := range found {
+		if f.Sid == fence.SidFence+c.state.Run {
+			return nil
+		}
+	}
+	run, err := newRun()
+	if err != nil {
+		return err
+	}
+	c.found = false
+	c.state = cutover.State{
+		Run: run, Source: c.pair.Source.Identity(), Target: c.pair.Target.Identity(), Stream: c.pair.Source.StreamARN(), FenceBy: c.flags.fence, StopBy: c.flags.stopsBy(),
+	}
+	return nil
+}
+
 func (c *cutting) isOtherWay(ctx context.Context, run string, f fence.Found) (bool, error) {
 	for _, one := range c.state.Replicators {
 		for _, let := range f.Except {
@@ -73,7 +100,12 @@ func (c *cutting) keepEarlier() error {
 	if len(c.state.Earlier) == 0 {
 		return nil
 	}
-	f, err := fence.Read(c.state.Earlier)
+	var text bytes.Buffer // the file has it with indents
+	err := json.Compact(&text, c.state.Earlier)
+	var f fence.Found
+	if err == nil {
+		f, err = fence.Read(text.Bytes())
+	}
 	if err != nil {
 		return refuse.Because(err, "look what it is", "the state file %s has no statement where it should", c.store.Path())
 	}

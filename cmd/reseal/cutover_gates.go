@@ -66,7 +66,10 @@ func (c *cutting) open(ctx context.Context) error {
 		return err
 	}
 	c.lambda = openLambda(c.source)
-	return c.load(table.Pair{Source: source, Target: target})
+	if err := c.load(table.Pair{Source: source, Target: target}); err != nil {
+		return err
+	}
+	return c.forget(ctx)
 }
 
 // options is the cutover in cutover's words.

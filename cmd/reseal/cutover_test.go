@@ -33,7 +33,7 @@ type migration struct {
 func newMigration(t *testing.T, items int, rate float64) *migration {
 	t.Helper()
 	m := &migration{tables: newTables(t, items), folder: t.TempDir()}
-	m.policies = testkit.NewPolicies(t, map[string]string{"OPERATOR": operatorARN, "REPLICATOR": replicatorARN, "WRITER": writerARN})
+	m.policies = testkit.NewPolicies(t, map[string]string{"OPERATOR": operatorARN, "REPLICATOR": replicatorARN, "BACK": backARN, "WRITER": writerARN})
 	m.policies.SetTimes(testkit.PolicyTimes{Block: testkit.UpdateBlock})
 	m.sourceProxy = m.policies.Proxy(testkit.Engine(t), nil)
 	m.targetProxy = m.policies.Proxy(testkit.Engine(t), nil)
@@ -58,9 +58,12 @@ func (m *migration) cut(more ...string) *process {
 }
 
 // hook is a command for --on-ready that has the application go over.
-func (m *migration) hook() string {
+func (m *migration) hook() string { return m.hookBy("", m.application.GoOver) }
+
+// hookBy is a command for --on-ready that does something, once.
+func (m *migration) hookBy(name string, over func()) string {
 	m.t.Helper()
-	ready, over := filepath.Join(m.folder, "ready"), filepath.Join(m.folder, "over")
+	ready, done := filepath.Join(m.folder, "ready"+name), filepath.Join(m.folder, "over"+name)
 	ended := make(chan struct{})
 	stop := make(chan struct{})
 	go func() {
@@ -72,8 +75,8 @@ func (m *migration) hook() string {
 			case <-time.After(20 * time.Millisecond):
 			}
 			if _, err := os.Stat(ready); err == nil {
-				m.application.GoOver()
-				if err := os.WriteFile(over, nil, 0o600); err != nil {
+				over()
+				if err := os.WriteFile(done, nil, 0o600); err != nil {
 					m.t.Error(err)
 				}
 				return
@@ -81,7 +84,7 @@ func (m *migration) hook() string {
 		}
 	}()
 	m.t.Cleanup(func() { close(stop); <-ended })
-	return "echo going over >&2; touch " + ready + "; while [ ! -e " + over + " ]; do sleep 0.02; done"
+	return "echo going over >&2; touch " + ready + "; while [ ! -e " + done + " ]; do sleep 0.02; done"
 }
 
 // lostNothing ends the application.
