@@ -15,7 +15,10 @@ var ErrLocked = errors.New("another process is using it")
 
 // Lock keeps a file that is replaced as a whole to one process. It is the operating system's lock of a file beside it, so it
 // ends with the process, however that ends.
-type Lock struct{ file *flock.Flock }
+type Lock struct {
+	file   *flock.Flock
+	shared bool // others may have it, too, by the same file
+}
 
 // Acquire locks the file at path, which need not exist, or returns ErrLocked at once. It deletes the temporary files that Write
 // left there when its process was killed: nobody else can be using them now.
@@ -32,7 +35,13 @@ func Acquire(path string) (*Lock, error) {
 }
 
 // Share is Acquire, but others may share the lock, too; and nothing is deleted.
-func Share(path string) (*Lock, error) { return acquire(path, (*flock.Flock).TryRLock) }
+func Share(path string) (*Lock, error) {
+	lock, err := acquire(path, (*flock.Flock).TryRLock)
+	if err == nil {
+		lock.shared = true
+	}
+	return lock, err
+}
 
 func acquire(path string, try func(*flock.Flock) (bool, error)) (*Lock, error) {
 	for {
@@ -48,7 +57,7 @@ func acquire(path string, try func(*flock.Flock) (bool, error)) (*Lock, error) {
 			_ = file.Close()
 			continue
 		}
-		return &Lock{file}, nil
+		return &Lock{file: file}, nil
 	}
 }
 
@@ -64,7 +73,9 @@ func inPlace(file *flock.Flock) bool {
 
 // Release ends the lock. A lock file that can't be deleted does no harm: it isn't locked.
 func (l *Lock) Release() {
-	_ = os.Remove(l.file.Path()) // before the lock ends: after it, it may be another's
+	if !l.shared {
+		_ = os.Remove(l.file.Path()) // before the lock ends: after it, it may be another's
+	}
 	_ = l.file.Close()
 }
 

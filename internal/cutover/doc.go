@@ -17,6 +17,10 @@
 // Each step is in the state file before it is taken. Until the verdict is there, whatever fails opens both gates again, also that of a run
 // that was killed: nobody has gone over. From then on some writers may have, and nothing is opened that isn't known to be unused.
 //
+// The way back is a cutover with the tables' roles swapped. The target is closed then, by the cutover before, to all but its replicator; step 7
+// puts the replicator's stop in the place of that ([PolicyGate.Earlier]), and going back puts it back. So the target is opened to the
+// writers when the source is proven to be closed to them, and before they are told to go over.
+//
 // Why a verdict holds. Let D be when the source's refusal was proven. By the assumptions ([Options.Quiet]) no write is carried out after D
 // and Quiet, and each record is in the stream Quiet later at the latest; a stream that was read empty for Quiet after D, and a look after
 // that, have seen the last of each key, or a straggler shows that an assumption did not hold. Let S be when the replicator's refusal

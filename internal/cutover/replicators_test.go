@@ -20,6 +20,8 @@ type functions struct {
 	variables map[string]map[string]string
 	disabling time.Duration
 	disabled  time.Time
+	enabled   time.Time
+	on        bool // what was asked for
 	err       error
 }
 
@@ -50,17 +52,23 @@ func (f *functions) GetFunctionConfiguration(_ context.Context, in *lambda.GetFu
 
 func (f *functions) GetEventSourceMapping(context.Context, *lambda.GetEventSourceMappingInput, ...func(*lambda.Options)) (*lambda.GetEventSourceMappingOutput, error) {
 	state := "Disabling"
-	if !f.disabled.IsZero() && time.Since(f.disabled) >= f.disabling {
+	switch {
+	case f.on && time.Since(f.enabled) < f.disabling:
+		state = "Enabling"
+	case f.on:
+		state = "Enabled"
+	case !f.disabled.IsZero() && time.Since(f.disabled) >= f.disabling:
 		state = "Disabled"
 	}
 	return &lambda.GetEventSourceMappingOutput{State: &state}, nil
 }
 
 func (f *functions) UpdateEventSourceMapping(_ context.Context, in *lambda.UpdateEventSourceMappingInput, _ ...func(*lambda.Options)) (*lambda.UpdateEventSourceMappingOutput, error) {
-	if aws.ToBool(in.Enabled) {
-		return nil, errors.New("it is enabled")
+	if f.on = aws.ToBool(in.Enabled); !f.on {
+		f.disabled = time.Now()
+	} else {
+		f.enabled = time.Now()
 	}
-	f.disabled = time.Now()
 	return &lambda.UpdateEventSourceMappingOutput{}, nil
 }
 
@@ -83,6 +91,10 @@ func TestMappings(t *testing.T) {
 	if err != nil || len(ours) != 2 || roles["first"] != "role of function:first" || roles["second"] != "assumed" || len(others) != 2 {
 		t.Errorf("ours %v, others %v (%v)", ours, others, err)
 	}
+	on, off, _, err := AllMappings(t.Context(), f, "stream", target)
+	if err != nil || len(on) != 2 || len(off) != 1 || off[0].UUID != "off" || off[0].Role != "role of function:off" {
+		t.Errorf("on %v, off %v (%v)", on, off, err)
+	}
 	f.err = errors.New("denied")
 	if _, _, err := Mappings(t.Context(), f, "stream", target); err == nil {
 		t.Error("an error passes for no mapping")
@@ -103,6 +115,18 @@ func TestDisable(t *testing.T) {
 		defer cancel()
 		if err := Disable(ctx, f, []Mapping{{UUID: "first"}}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a mapping that never stops: %v", err)
+		}
+	})
+}
+
+// A mapping counts as on when it says so.
+func TestEnable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &functions{disabling: 20 * time.Second}
+		start := time.Now()
+		if err := Enable(t.Context(), f, []Mapping{{UUID: "first"}}); err != nil || time.Since(start) < f.disabling || !f.on {
+			t.Errorf("enabled after %s (%v)", time.Since(start), err)
 		}
 	})
 }

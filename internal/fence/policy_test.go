@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -302,4 +303,42 @@ func TestPrincipals(t *testing.T) {
 			t.Errorf("%s: %v", arn, err)
 		}
 	}
+}
+
+// The statement of a cutover that is over lets reseal in, gives way to another one in one change, and comes back as it was.
+func TestEarlierStatement(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const role, mine = "arn:aws:iam::123456789012:role/back", "arn:aws:iam::123456789012:role/reseal"
+		text, err := Statement{Sid: SidFence + "old", Table: testTable, Except: []string{role}}.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &stored{text: `{"Version":"2012-10-17","Statement":[` + string(text) + `]}`, revision: 4}
+		if err := NewPolicy(s, testTable, "1").Put(t.Context(), testStatement()); !errors.Is(err, ErrOtherRun) {
+			t.Errorf("by a run that knows nothing of it: %v", err)
+		}
+		p := NewPolicy(s, testTable, "1", "old")
+		found, err := p.Found(t.Context())
+		if err != nil || len(found) != 1 || !slices.Equal(found[0].Except, []string{role}) || !found[0].Until.IsZero() {
+			t.Fatalf("found %+v (%v)", found, err)
+		}
+		let, err := found[0].Letting(mine, role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Replace(t.Context(), Found{Sid: found[0].Sid, Text: let}); err != nil || !strings.Contains(s.text, `["`+role+`","`+mine+`"]`) || strings.Count(s.text, "Sid") != 1 {
+			t.Errorf("the policy is %s (%v)", s.text, err)
+		}
+		changes := s.revision
+		if err := p.Put(t.Context(), testStatement(), found[0].Sid); err != nil || strings.Contains(s.text, "old") || !strings.Contains(s.text, "ResealFence1") || s.revision != changes+1 {
+			t.Errorf("the policy is %s, after %d changes (%v)", s.text, s.revision-changes, err)
+		}
+		if err := p.Restore(t.Context(), found[0], SidFence+"1"); err != nil || s.text != `{"Version":"2012-10-17","Statement":[`+string(text)+`]}` {
+			t.Errorf("the policy is %s (%v)", s.text, err)
+		}
+		if err := p.Restore(t.Context(), found[0], SidFence+"1"); err != nil || s.revision != changes+2 {
+			t.Errorf("once more: %d changes (%v)", s.revision-changes, err)
+		}
+	})
 }

@@ -332,6 +332,24 @@ var mutants = []mutant{
 		why:  "the torture plays no migrations",
 		test: "TestMigrateRefusals",
 	},
+	{
+		name: "both-directions", what: "a replication begins while the other direction is on", file: "cmd/reseal/direction.go",
+		from: "case errors.Is(err, atomicfile.ErrLocked):", to: "case false && errors.Is(err, atomicfile.ErrLocked):",
+		why:  "the torture plays no cutovers",
+		test: "TestLockDirection",
+	},
+	{
+		name: "earlier-fence-comes-back", what: "a way back that can't be proven leaves the table open that was left", file: "internal/cutover/gates.go",
+		from: "if g.Earlier.Sid != \"\" {\n\t\treturn g.Policy.Restore", to: "if false && g.Earlier.Sid != \"\" {\n\t\treturn g.Policy.Restore",
+		why:  "the torture plays no cutovers",
+		test: "TestWayBackGoesBack", tests: "cmd/reseal",
+	},
+	{
+		name: "earlier-fence-goes", what: "the writers go back to a table that is still closed to them", file: "internal/cutover/gates.go",
+		from: "instead = append(instead, g.Earlier.Sid)", to: "instead = append(instead, \"\")",
+		why:  "the torture plays no cutovers",
+		test: "TestThereAndBackAndThereAgain", tests: "cmd/reseal",
+	},
 }
 
 // cutovers is why runs of the torture can't see a feature of a cutover: they play the migration before it. The test plays random cutovers, or one.
