@@ -10,6 +10,7 @@
 //	RESEAL_ON_POISON            what becomes of a record whose item the target refuses: block (the default; its shard waits) or
 //	                            dead-letter (it goes to a queue, and the target keeps the item's older version or none)
 //	RESEAL_DEAD_LETTER_QUEUE_ARN  the SQS queue for dead-letter
+//	RESEAL_OTHER_DIRECTION      refuse: apply nothing while an event source mapping from the target's stream to the source is on
 //
 // It logs JSON to standard error, without keys and without items, and writes a line of CloudWatch's Embedded Metric Format to
 // standard output for each event.
@@ -27,6 +28,8 @@ import (
 	"reseal/replicate"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/config"
+	service "github.com/aws/aws-sdk-go-v2/service/lambda"
 )
 
 func main() {
@@ -39,7 +42,7 @@ func main() {
 	lambda.Start(handler)
 }
 
-func open(ctx context.Context, log *slog.Logger) (*replicate.Handler, error) {
+func open(ctx context.Context, log *slog.Logger) (lambda.Handler, error) {
 	side := table.Side{
 		Name:        "target",
 		Table:       os.Getenv("RESEAL_TARGET_TABLE"),
@@ -62,5 +65,20 @@ func open(ctx context.Context, log *slog.Logger) (*replicate.Handler, error) {
 	if options.Poison, err = onPoison.Open(ctx, table.Side{Name: "dead-letter queue"}, target.Table); err != nil { // with the function's own role
 		return nil, err
 	}
-	return replicate.NewHandler(ctx, target.DB, target.Table, log, options)
+	handler, err := replicate.NewHandler(ctx, target.DB, target.Table, log, options)
+	if err != nil {
+		return nil, err
+	}
+	switch mode := os.Getenv("RESEAL_OTHER_DIRECTION"); mode {
+	case "":
+		return handler, nil
+	case "refuse":
+		own, err := config.LoadDefaultConfig(ctx) // the function's role, also where another one is assumed for the table
+		if err != nil {
+			return nil, fmt.Errorf("load configuration: %w", err)
+		}
+		return &oneDirection{handler: handler, api: service.NewFromConfig(own), db: target.DB, target: target.Table, log: log}, nil
+	default:
+		return nil, fmt.Errorf("RESEAL_OTHER_DIRECTION is %q: use refuse, or leave it out", mode)
+	}
 }

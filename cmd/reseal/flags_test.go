@@ -63,7 +63,7 @@ func TestFlags(t *testing.T) {
 			"table": "", "key-secret": "", "segments": "16", "read-units": "", "ignore-expired": "true", "expired-by": "", "as-of": "",
 			"output": "text", "no-progress": "false", "region": "", "profile": "", "role-arn": "", "endpoint-url": "",
 		},
-		"prepare": with(map[string]string{"kms-key-id": "", "stage": "2", "apply": "false"}),
+		"prepare": with(map[string]string{"kms-key-id": "", "stage": "2", "apply": "false", "keep-back": "false"}),
 		"demo":    {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
 	}
 	delete(want["prepare"], "encryption") // they make the target

@@ -17,7 +17,7 @@ import (
 func prepareCommand() *cobra.Command {
 	j := job{makesTarget: true}
 	var key string
-	var apply bool
+	var apply, keepBack bool
 	var stage int
 	cmd := &cobra.Command{
 		Use:   "prepare --source S --target T",
@@ -43,6 +43,8 @@ the target gets DynamoDB's own key in the account, alias/aws/dynamodb. It deploy
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		isGiven := cmd.Flags().Changed("stage")
 		switch {
+		case apply && keepBack:
+			return refuse.New("leave one of them out: cutover --keep-back enables the target's stream", "--apply deploys no replicator, and --keep-back adds one to a template")
 		case apply && isGiven:
 			return refuse.New("leave one of them out", "--apply makes the target, and --stage prints a template")
 		case stage < prepare.StagePrepare || stage > prepare.StageRetire:
@@ -61,7 +63,7 @@ the target gets DynamoDB's own key in the account, alias/aws/dynamodb. It deploy
 		scaling, why := prepare.OpenScaling(cmd.Context(), source)
 		planned, err := prepare.Plan(cmd.Context(), prepare.PlanOptions{
 			Source: source.DB, SourceTable: source.Table, Scaling: scaling, NoScaling: why, Target: target.DB, TargetTable: target.Table,
-			TargetName: target.Ref.Name, KMSKey: key, Stage: stage, From: source.Way(), To: target.Way(),
+			TargetName: target.Ref.Name, KMSKey: key, Stage: stage, KeepBack: keepBack, From: source.Way(), To: target.Way(),
 		})
 		if err != nil {
 			return err
@@ -77,6 +79,7 @@ the target gets DynamoDB's own key in the account, alias/aws/dynamodb. It deploy
 	j.addTo(cmd, func(f *pflag.FlagSet) {
 		text(f, &key, "kms-key-id", "key", "id, ARN or alias of the KMS key for the target")
 		f.IntVar(&stage, "stage", prepare.StageSeed, "print what this stage of the move needs, 1 to 4")
+		f.BoolVar(&keepBack, "keep-back", false, "add a stream of the target, and a replicator to the source that is off until\n\"cutover --keep-back\" turns it on, for a way back")
 		f.BoolVar(&apply, "apply", false, "create the target and enable the source's stream, through the API")
 	})
 	return cmd

@@ -52,6 +52,7 @@ func TestBadCommandLine(t *testing.T) {
 		"flag without value":    {[]string{"seed", "--source"}, []string{"needs an argument: --source", `see "reseal seed --help"`}},
 		"retire nothing":        {[]string{"retire"}, []string{"--source is missing"}},
 		"unused for less":       {[]string{"retire", "--source", "a-source", "--unused-for", "-1h"}, []string{"--unused-for is -1h0m0s"}},
+		"apply, and a way back": {on("prepare", "--apply", "--keep-back"), []string{"--apply deploys no replicator", "leave one of them out"}},
 		"no fence's command":    {on("cutover", "--fence", "command"), []string{"--fence-command and --unfence-command", "give both"}},
 		"fence of another kind": {on("cutover", "--fence-command", "x"), []string{"add --fence command"}},
 		"except without policy": {on("cutover", "--fence", "none", "--fence-except", "arn:aws:iam::123456789012:role/x"), []string{"--fence-except and --deny-reads are of --fence policy"}},

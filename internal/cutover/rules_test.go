@@ -3,6 +3,8 @@ package cutover
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -102,4 +104,61 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("%v, %+v", err, result)
 		}
 	})
+}
+
+// The other direction is started once, when the source's stream is no longer watched; and not after a straggler, whose write it would hide.
+func TestStartsBack(t *testing.T) {
+	t.Parallel()
+	for name, straggles := range map[string]bool{"no straggler": false, "a straggler": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store, err := OpenStore(filepath.Join(t.TempDir(), "state.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			failure, order := errors.New("denied"), []string{}
+			o := Options{
+				Store: store, State: State{Format: format, Run: "run", Ready: true, Fence: FenceHeld}, Source: &CommandGate{}, Target: &CommandGate{}, Watched: time.Second,
+				Watch: func(_ context.Context, _ State, _ time.Duration, tell func(Straggler) error) error {
+					order = append(order, "watched")
+					if straggles {
+						return tell(Straggler{})
+					}
+					return nil
+				},
+				StartBack: func(context.Context) error {
+					order = append(order, "started")
+					return failure
+				},
+			}
+			_, err = Finish(t.Context(), o)
+			if straggles {
+				if !errors.Is(err, ErrStragglers) || !slices.Equal(order, []string{"watched"}) {
+					t.Errorf("%v, %v", order, err)
+				}
+				return
+			}
+			if !errors.Is(err, failure) {
+				t.Errorf("a failure to start it: %v", err)
+			}
+			for failure = nil; len(order) < 4; order = append(order, "run") { // the next run, and one more
+				if o.State, _, err = store.Load(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := Run(t.Context(), o); err != nil {
+					t.Error(err)
+				}
+			}
+			if want := []string{"watched", "started", "started", "run"}; !slices.Equal(order, want) {
+				t.Errorf("%v, want %v", order, want)
+			}
+			if o.State, _, err = store.Load(); err != nil || !o.State.BackOn {
+				t.Errorf("%+v (%v)", o.State, err)
+			}
+			if _, err := Run(t.Context(), o); err != nil || len(order) != 4 {
+				t.Errorf("once more: %v, %v", order, err)
+			}
+		})
+	}
 }

@@ -48,6 +48,9 @@ func TestLint(t *testing.T) {
 			add(name+"-4", prepare.Options{Source: table, Target: "twin", Stage: prepare.StageRetire})
 		}
 	}
+	add("back", prepare.Options{Source: described(types.StreamViewTypeNewImage), Target: "twin", KeepBack: true})
+	add("back-3", prepare.Options{Source: described(types.StreamViewTypeNewImage), Target: "twin", KeepBack: true, Stage: prepare.StageCutOver})
+	add("back-4", prepare.Options{Source: described(types.StreamViewTypeNewImage), Target: "twin", KeepBack: true, Stage: prepare.StageRetire})
 	add("no-stream", prepare.Options{Source: described(""), Target: "twin", KMSKey: "alias/mine"})
 	add("managed-key", prepare.Options{Source: described(types.StreamViewTypeNewImage), Target: "twin", KMSKey: "alias/aws/dynamodb"})
 	if found := testkit.LintTemplates(t, templates); found != "" {

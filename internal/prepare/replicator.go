@@ -86,7 +86,7 @@ func (s stack) replicatorResources() []field {
 // role allows what the replicator and its event source mapping do, on exactly what they do it with.
 func (s stack) role() *yaml.Node {
 	none := object()
-	statements := []*yaml.Node{
+	return s.roleOf([]*yaml.Node{
 		// The list is that of the DynamoDB developer guide, "IAM policy to allow an AWS Lambda function to access DynamoDB stream records".
 		allow("ReadStream", s.streamARN(), none, "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
 		allow("WriteTarget", attribute("Target.Arn"), none, "dynamodb:BatchWriteItem", "dynamodb:DescribeTable"),
@@ -95,7 +95,11 @@ func (s stack) role() *yaml.Node {
 		s.sourceKeyStatement(),
 		when("HasDeadLetterQueue", allow("HandOn", ref("DeadLetterQueueArn"), none, "sqs:GetQueueUrl", "sqs:SendMessage")),
 		when("HasDeadLetterQueueKey", s.queueKeyStatement()),
-	}
+		s.otherDirectionStatement(),
+	})
+}
+
+func (s stack) roleOf(statements []*yaml.Node) *yaml.Node {
 	assume := object(
 		field{key: "Effect", value: word("Allow")},
 		field{key: "Principal", value: object(field{key: "Service", value: word("lambda.amazonaws.com")})},
@@ -127,28 +131,42 @@ func (s stack) queueKeyStatement() *yaml.Node {
 }
 
 func (s stack) function() *yaml.Node {
+	return s.functionTo("Applies the stream of the source table to the target (reseal)", "Replicator", ref("Target"))
+}
+
+// functionTo is a replicator that writes to a table. name is the beginning of the names of its role and log.
+func (s stack) functionTo(description, name string, target *yaml.Node) *yaml.Node {
+	var other *yaml.Node
+	if s.KeepBack {
+		other = word("refuse")
+	}
 	return resource("AWS::Lambda::Function", object(
-		field{key: "Description", value: word("Applies the stream of the source table to the target (reseal)")},
+		field{key: "Description", value: word(description)},
 		field{key: "Runtime", value: word("provided.al2023")},
 		field{key: "Architectures", value: words("arm64")},
 		field{key: "Handler", value: word("bootstrap")},
 		field{key: "Code", value: object(field{key: "S3Bucket", value: ref("CodeBucket")}, field{key: "S3Key", value: ref("CodeKey")})},
-		field{key: "Role", value: attribute("ReplicatorRole.Arn")},
+		field{key: "Role", value: attribute(name + "Role.Arn")},
 		field{key: "MemorySize", value: ref("MemoryMegabytes")},
 		field{key: "Timeout", value: number(functionSeconds)},
-		field{key: "LoggingConfig", value: object(field{key: "LogGroup", value: ref("ReplicatorLogs")})},
+		field{key: "LoggingConfig", value: object(field{key: "LogGroup", value: ref(name + "Logs")})},
 		field{key: "Environment", value: object(field{key: "Variables", value: object(
-			field{key: "RESEAL_TARGET_TABLE", value: ref("Target")},
+			field{key: "RESEAL_TARGET_TABLE", value: target},
+			field{key: "RESEAL_OTHER_DIRECTION", value: other},
 			field{key: "RESEAL_ON_POISON", value: tagged("!If", word("HasDeadLetterQueue"), word("dead-letter"), word("block"))},
 			field{key: "RESEAL_DEAD_LETTER_QUEUE_ARN", value: when("HasDeadLetterQueue", ref("DeadLetterQueueArn"))},
 		)})},
 	))
 }
 
-func (s stack) mapping() *yaml.Node {
+func (s stack) mapping() *yaml.Node { return s.mappingFrom(s.streamARN(), "Replicator", nil) }
+
+// mappingFrom has a function get a stream; enabled is nil for what is on.
+func (s stack) mappingFrom(stream *yaml.Node, function string, enabled *yaml.Node) *yaml.Node {
 	return resource("AWS::Lambda::EventSourceMapping", object(
-		field{key: "FunctionName", value: attribute("Replicator.Arn")},
-		field{key: "EventSourceArn", value: s.streamARN()},
+		field{key: "FunctionName", value: attribute(function + ".Arn")},
+		field{key: "Enabled", value: enabled},
+		field{key: "EventSourceArn", value: stream},
 		field{key: "StartingPosition", value: word("TRIM_HORIZON")},
 		field{key: "FunctionResponseTypes", value: words("ReportBatchItemFailures")},
 		field{key: "BisectBatchOnFunctionError", value: truth(true)},

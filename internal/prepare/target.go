@@ -73,12 +73,21 @@ func (s stack) tableProperties() *yaml.Node {
 		field{key: "DeletionProtectionEnabled", value: protection},
 		field{key: "TimeToLiveSpecification", value: timeToLive},
 		field{key: "PointInTimeRecoverySpecification", value: backups},
+		field{key: "StreamSpecification", value: s.targetStream()},
 		field{key: "SSESpecification", value: s.key.specification(), comment: joined(
 			unknown("Time to live", s.Source.TimeToLive.Unknown), unknown("Point-in-time recovery", s.Source.Recovery.Unknown),
 			unknown("Tags", s.Source.Tags.Unknown),
 		)},
 		field{key: "Tags", value: s.tags()},
 	)
+}
+
+// targetStream is one for a way back. It stays when the replicators go: readers of the application's may have come to it.
+func (s stack) targetStream() *yaml.Node {
+	if !s.KeepBack {
+		return nil
+	}
+	return object(field{key: "StreamViewType", value: word(string(types.StreamViewTypeNewAndOldImages))})
 }
 
 // joined joins comments, without the empty ones.

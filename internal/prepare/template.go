@@ -30,6 +30,8 @@ type Options struct {
 	Unseen string                  // why the target could not be looked at; "": it was
 	KMSKey string                  // the target's key: id, ARN or alias; "": a new one
 	Stage  int                     // 0: StageSeed
+	// KeepBack adds a stream of the target, and a replicator to the source that is off: for a way back.
+	KeepBack bool
 
 	From, To table.Way // how source and target are reached, for the commands that the template's comments have
 }
@@ -45,6 +47,7 @@ type PlanOptions struct {
 	TargetName  string            // for the template
 	KMSKey      string            // see Options
 	Stage       int               // see Options
+	KeepBack    bool              // see Options
 	From, To    table.Way         // see Options
 }
 
@@ -65,7 +68,7 @@ func Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 		return Planned{}, err
 	}
 	source.whyNoScaling(o.NoScaling)
-	options := Options{Source: source, Target: o.TargetName, KMSKey: o.KMSKey, Stage: cmp.Or(o.Stage, StageSeed), From: o.From, To: o.To}
+	options := Options{Source: source, Target: o.TargetName, KMSKey: o.KMSKey, Stage: cmp.Or(o.Stage, StageSeed), KeepBack: o.KeepBack, From: o.From, To: o.To}
 	if source.isProvisioned() {
 		target, err := table.Describe(ctx, o.Target, "target", o.TargetTable)
 		switch missing := (*types.ResourceNotFoundException)(nil); {
@@ -139,7 +142,11 @@ func Template(o Options) (string, error) {
 	case StagePrepare:
 		return s.change(), nil
 	case StageSeed, StageCutOver:
-		return s.template(s.replicatorParameters(), replicatorConditions(), append(s.targetResources(), s.replicatorResources()...))
+		resources := append(s.targetResources(), s.replicatorResources()...)
+		if s.KeepBack {
+			resources = append(resources, s.backResources()...)
+		}
+		return s.template(s.replicatorParameters(), replicatorConditions(), resources)
 	case StageRetire:
 		return s.template(nil, nil, s.targetResources())
 	}

@@ -485,3 +485,33 @@ func TestReadDenied(t *testing.T) {
 		t.Errorf("no table: %v", err)
 	}
 }
+
+// TestKeepBack has the replicator of the other direction, off, and a stream for it. Without the option there is nothing of it.
+func TestKeepBack(t *testing.T) {
+	t.Parallel()
+	source := described(types.StreamViewTypeNewImage)
+	source.Raw.SSEDescription = &types.SSEDescription{KMSMasterKeyArn: aws.String("arn:aws:kms:eu-west-1:111122223333:key/source")}
+	_, parsed := template(t, prepare.Options{Source: source, KeepBack: true})
+	wantAt(t, parsed, map[string]any{
+		"Target/Properties/StreamSpecification":                              map[string]any{"StreamViewType": "NEW_AND_OLD_IMAGES"},
+		"BackMapping/Properties/Enabled":                                     false,
+		"BackMapping/Properties/EventSourceArn":                              attribute("Target.StreamArn"),
+		"BackMapping/Properties/FunctionName":                                attribute("Back.Arn"),
+		"Back/Properties/Role":                                               attribute("BackRole.Arn"),
+		"Back/Properties/Environment/Variables/RESEAL_TARGET_TABLE":          sourceARN,
+		"Back/Properties/Environment/Variables/RESEAL_OTHER_DIRECTION":       "refuse",
+		"Replicator/Properties/Environment/Variables/RESEAL_OTHER_DIRECTION": "refuse",
+		"ReplicatorMapping/Properties/Enabled":                               nil,
+	})
+	statements, _ := testkit.At(parsed["Resources"], "BackRole", "Properties", "Policies").([]any)
+	allowed := fmt.Sprint(statements)
+	for _, want := range []string{"WriteSource", sourceARN, "dynamodb:BatchWriteItem", "key/source", "kms:GenerateDataKey", "lambda:ListEventSourceMappings"} {
+		if !strings.Contains(allowed, want) {
+			t.Errorf("the role has no %s: %s", want, allowed)
+		}
+	}
+	for _, o := range []prepare.Options{{Source: source}, {Source: source, KeepBack: true, Stage: prepare.StageRetire}} {
+		_, parsed := template(t, o)
+		wantAt(t, parsed, map[string]any{"Back": nil, "BackMapping": nil, "BackRole": nil})
+	}
+}
