@@ -133,14 +133,22 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	return t.result(), errors.Join(err, t.position.save())
 }
 
-func prepare(ctx context.Context, o Options) (*tailer, error) {
+// Check returns an error that is [ErrRefused] for options that can't be meant. Run begins with it.
+func (o Options) Check() error {
 	switch {
 	case o.From != "" && o.From != FromTrimHorizon && o.From != FromLatest:
-		return nil, refuse.New("use trim-horizon or latest", "from %q is not known", o.From)
+		return refuse.New("use trim-horizon or latest", "from %q is not known", o.From)
 	case o.UntilIdle < 0:
-		return nil, refuse.New("give a duration such as 10s", "until-idle is %s", o.UntilIdle)
+		return refuse.New("give a duration such as 10s", "until-idle is %s", o.UntilIdle)
 	case o.GiveUp < 0:
-		return nil, refuse.New("give a duration such as 6h", "give-up is %s", o.GiveUp)
+		return refuse.New("give a duration such as 6h", "give-up is %s", o.GiveUp)
+	}
+	return nil
+}
+
+func prepare(ctx context.Context, o Options) (*tailer, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
 	pair, err := table.Preflight(ctx, o.Source, o.SourceTable, o.Target, o.TargetTable, table.Needs{Stream: true, Encryption: o.Encryption})
 	if err != nil {

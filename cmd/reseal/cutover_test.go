@@ -113,9 +113,9 @@ func (m *migration) cleared() {
 func TestCutover(t *testing.T) {
 	t.Parallel()
 	testkit.SkipIf(t, testkit.Slow)
-	items := 15_000
+	items, most := 15_000, 20*time.Second // beside other tests, with the race detector
 	if os.Getenv("RESEAL_LONG") != "" {
-		items = 1_000_000
+		items, most = 1_000_000, 15*time.Second
 	}
 	m := newMigration(t, items, 150)
 	m.policies.SetTimes(testkit.PolicyTimes{Effect: 2 * time.Second, Flap: time.Second, Read: time.Second, Block: testkit.UpdateBlock})
@@ -124,7 +124,7 @@ func TestCutover(t *testing.T) {
 	has(t, got, map[string]any{"verdict": "go", "ready": true, "fence": "permanent", "stragglers": 0.0, "why": ""})
 	m.lostNothing()
 	waited, told := m.application.Waited(), got["writes_refused_seconds"].(float64)
-	if waited < 3*time.Second || waited > 15*time.Second || told < waited.Seconds()-0.5 || told > 15 {
+	if waited < 3*time.Second || waited > most || told < waited.Seconds()-0.5 || told > most.Seconds()+1 {
 		t.Errorf("the application waited %s, and %.2f s are told", waited, told)
 	}
 	t.Logf("waited %s, told %.2f s, relooked %v, steps %v", waited, told, got["relooked"], got["steps"])

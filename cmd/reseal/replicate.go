@@ -49,6 +49,9 @@ verify reports.`,
 		if o.Poison, err = handOn.Open(cmd.Context(), j.side(table.Side{Name: "queue"}), target.Table); err != nil {
 			return err
 		}
+		if err := o.Check(); err != nil {
+			return err
+		}
 		way, err := takeDirection(cmd.Context(), source, target, cmd.ErrOrStderr())
 		if err != nil {
 			return err
