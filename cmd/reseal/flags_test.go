@@ -64,6 +64,7 @@ func TestFlags(t *testing.T) {
 			"output": "text", "no-progress": "false", "region": "", "profile": "", "role-arn": "", "endpoint-url": "",
 		},
 		"prepare": with(map[string]string{"kms-key-id": "", "stage": "2", "apply": "false", "keep-back": "false"}),
+		"version": {"output": "text"}, "exit-status": {},
 		"demo":    {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
 	}
 	delete(want["prepare"], "encryption") // they make the target
@@ -83,7 +84,7 @@ func TestFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "seed", "replicate", "verify", "cutover", "migrate", "retire", "fingerprint", "demo"} {
+	for _, name := range []string{"", "seed", "replicate", "verify", "cutover", "migrate", "retire", "fingerprint", "demo", "version"} {
 		args := strings.Fields(name + " --help")
 		o := reseal(t, args...).want(0)
 		if o.stderr != "" {

@@ -42,6 +42,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") { // of a command of cobra's own
+		err = refuse.Because(err, seeHelp(root), "%s", err)
+	}
 	if err == nil {
 		err = *misplaced
 	}
@@ -143,12 +146,13 @@ AWS_ENDPOINT_URL_DYNAMODB.`,
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRun:      func(cmd *cobra.Command, _ []string) { cmd.SetContext(asking(tellWaiting(cmd))) },
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.Version = built().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(prepareCommand(), seedCommand(), replicateCommand(), verifyCommand(), cutoverCommand(), migrateCommand(), retireCommand(), fingerprintCommand(), demoCommand())
+	root.AddCommand(prepareCommand(), seedCommand(), replicateCommand(), verifyCommand(), cutoverCommand(), migrateCommand(), retireCommand(), fingerprintCommand(), demoCommand(), versionCommand(), exitStatusTopic())
 	return root
 }
 
@@ -163,6 +167,7 @@ func helpCommand() *cobra.Command {
 				return noCommand(cmd.Root(), strings.Join(args, " "))
 			}
 			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
 			return about.Help()
 		},
 	}
@@ -220,6 +225,7 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		return nil // the shell asks what could be typed
 	}
 	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
 	if found, _, err := root.Find(args); err != nil || found != root {
 		return nil
 	}
