@@ -42,11 +42,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}
-	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") { // of a command of cobra's own
-		err = refuse.Because(err, seeHelp(root), "%s", err)
-	}
 	if err == nil {
 		err = *misplaced
+	}
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") { // of a command of cobra's own
+		err = refuse.Because(err, seeHelp(root), "%s", err)
 	}
 	status := exitStatus(ctx, err)
 	if err != nil {
