@@ -65,7 +65,7 @@ func TestFlags(t *testing.T) {
 		},
 		"prepare": with(map[string]string{"kms-key-id": "", "stage": "2", "apply": "false", "keep-back": "false"}),
 		"version": {"output": "text"}, "exit-status": {},
-		"demo":    {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
+		"demo": {"items": "20000", "segments": "16", "endpoint-url": "", "keep": "false", "output": "text", "no-progress": "false"},
 	}
 	delete(want["prepare"], "encryption") // they make the target
 	delete(want["migrate"], "encryption")
