@@ -76,7 +76,7 @@ var mutants = []mutant{
 		from: "sources, err := s.run.source.reader.Read(ctx, keys, batch.Unknown)", to: "sources, err := s.run.target.reader.Read(ctx, keys, batch.Unknown)",
 	},
 	{
-		name: "verify-keeps-what-waits", what: "verify's checkpoint lacks the items that have not matched", file: "verify/checkpoint.go",
+		name: "verify-keeps-what-waits", what: "verify's checkpoint lacks the items that have not matched", file: "verify/checkpointsave.go",
 		from: "return writePending(w, id, p)", to: "_, _ = id, p\n\t\treturn nil",
 	},
 	{
