@@ -167,6 +167,13 @@ func printCutover(out io.Writer, r cutover.Result) error {
 		cutover.VerdictAborted: "Everything is put back: the writers may go on with the source.",
 		cutover.VerdictNone:    "There is no verdict.",
 	}[r.Verdict]
+	fence := string(r.Fence)
+	if r.FenceBy != fencePolicy { // reseal itself has closed nothing
+		if r.Verdict == cutover.VerdictGo {
+			say = "The writers are on the target."
+		}
+		fence += ", by " + map[string]string{fenceCommand: "--fence-command", fenceNone: "nothing of reseal's"}[r.FenceBy]
+	}
 	since := "not known"
 	if r.WrittenSince >= 0 {
 		since = many(r.WrittenSince, "write")
@@ -178,7 +185,7 @@ func printCutover(out io.Writer, r cutover.Result) error {
 	list := []string{
 		"source", r.Source,
 		"target", r.Target,
-		"fence", string(r.Fence) + until,
+		"fence", fence + until,
 		"writes refused", seconds(r.RefusedSeconds),
 		"looked at again", many(r.Relooked, "key"),
 		"stragglers", count(r.Stragglers),

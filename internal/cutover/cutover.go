@@ -109,6 +109,7 @@ type Result struct {
 	Verdict        Verdict     `json:"verdict"`
 	Ready          bool        `json:"ready"`
 	Fence          FenceState  `json:"fence"`
+	FenceBy        string      `json:"fence_by"`               // "policy", "command" or "none"
 	FenceUntil     string      `json:"fence_until"`            // RFC 3339, UTC, by AWS's clock; "": for good, or there is none
 	RefusedSeconds float64     `json:"writes_refused_seconds"` // from the first refusal that was seen, or putting the fence, until the writers were on the target, or it was lifted
 	Relooked       int64       `json:"relooked"`               // keys that were looked at again when nothing could change them any more

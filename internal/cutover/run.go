@@ -372,7 +372,7 @@ func (r *run) ready(ctx context.Context, _ Follower) error {
 func (r *run) result(err error) Result {
 	s := r.state
 	out := Result{
-		Verdict: s.Verdict, Ready: s.Ready, Fence: s.Fence, RefusedSeconds: s.Refused, Relooked: s.Relooked,
+		Verdict: s.Verdict, Ready: s.Ready, Fence: s.Fence, FenceBy: s.FenceBy, RefusedSeconds: s.Refused, Relooked: s.Relooked,
 		Stragglers: s.Straggled, StragglerList: append([]Straggler{}, s.Stragglers...), WrittenSince: r.written, Why: r.why,
 		Steps: append([]StepTime{}, s.Steps...), ElapsedSeconds: time.Since(r.began).Seconds(),
 	}
