@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,19 +51,23 @@ func (c *cutting) findEarlier(ctx context.Context) error {
 	return nil
 }
 
-// forget begins anew if the state is of a cutover that is over, and whose fence a way back has taken away since.
+// forget begins anew if the state is of a cutover that is over, and that a way back has undone since: the target is closed for good, by another
+// run, and the source is not any more. That somebody has taken the fence away alone is no reason: the writers are on the target.
 func (c *cutting) forget(ctx context.Context) error {
 	if !c.found || !c.state.Watched || c.state.FenceBy != fencePolicy || c.flags.abort || c.flags.finish {
 		return nil
 	}
-	found, err := fence.NewPolicy(c.source.DB, c.pair.Source.ARN, c.state.Run).Found(ctx)
-	if err != nil {
+	isMine := func(f fence.Found) bool { return f.Sid == fence.SidFence+c.state.Run }
+	isBack := func(f fence.Found) bool {
+		return strings.HasPrefix(f.Sid, fence.SidFence) && !isMine(f) && f.Until.IsZero()
+	}
+	source, err := fence.NewPolicy(c.source.DB, c.pair.Source.ARN, c.state.Run).Found(ctx)
+	if err != nil || slices.ContainsFunc(source, isMine) {
 		return ctx.Err() // what the state says is all that is known
 	}
-	for _, f := range found {
-		if f.Sid == fence.SidFence+c.state.Run {
-			return nil
-		}
+	target, err := fence.NewPolicy(c.target.DB, c.pair.Target.ARN, c.state.Run).Found(ctx)
+	if err != nil || !slices.ContainsFunc(target, isBack) {
+		return ctx.Err()
 	}
 	run, err := newRun()
 	if err != nil {

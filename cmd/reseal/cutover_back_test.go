@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,7 +56,15 @@ func TestThereAndBackAndThereAgain(t *testing.T) {
 	// As long as one direction is on, the other one is refused.
 	back.replicateAs("BACK", "--until-idle", "1s").await().want(2).says("the other direction is on", "end it first")
 	stop(m.replicator)
+	replicates := make(chan struct{})
+	begun := sync.OnceFunc(func() { close(replicates) })
+	m.policies.Admitted(func(caller string, x *testkit.Exchange) {
+		if caller == backARN && x.Op == "BatchWriteItem" {
+			begun()
+		}
+	})
 	returning := back.replicateAs("BACK")
+	returning.reach("it replicates", replicates)
 	m.replicateAs("REPLICATOR", "--until-idle", "1s").await().want(2).says("the other direction is on")
 
 	back.cutTo(backARN, replicatorARN, m.hookBy("2", m.application.GoBack))

@@ -137,6 +137,8 @@ func TestCutover(t *testing.T) {
 		t.Errorf("the target's policy is %s", text)
 	}
 	m.cut().await().want(0) // it is done, and says so again
+	m.policies.Put(m.source, `{"Version":"2012-10-17","Statement":[{"Sid":"Mine","Effect":"Allow","Principal":"*","Action":"dynamodb:GetItem","Resource":"*"}]}`)
+	has(t, m.cut().await().want(0).object(), map[string]any{"verdict": "go"}) // also when somebody has taken the fence away
 }
 
 // What keeps a cutover from being proven has everything put back, and the application goes on.
